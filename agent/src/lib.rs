@@ -1,1 +1,4 @@
 //! placeholder
+pub mod attempt;
+pub mod drivers;
+pub mod shim;

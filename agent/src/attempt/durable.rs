@@ -1,0 +1,71 @@
+//! Files that are there whole or not at all, also after a crash of the host.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::AttemptError;
+
+/// Writes `path` by temporary file, sync, rename and sync of the directory.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), AttemptError> {
+    let new = beside(path);
+    let mut file = File::create(&new).map_err(AttemptError::io("create", &new))?;
+    file.write_all(bytes)
+        .map_err(AttemptError::io("write", &new))?;
+    file.sync_all().map_err(AttemptError::io("sync", &new))?;
+    fs::rename(&new, path).map_err(AttemptError::io("move into place", path))?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Writes and syncs a file that must not exist yet; its directory is not synced.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), AttemptError> {
+    let file = create_new(path, bytes)?;
+    file.sync_all().map_err(AttemptError::io("sync", path))
+}
+
+/// Writes a file that must not exist yet, without a sync.
+pub(crate) fn write_new_unsynced(path: &Path, bytes: &[u8]) -> Result<(), AttemptError> {
+    create_new(path, bytes).map(drop)
+}
+
+/// Replaces a file atomically for readers, without a sync.
+pub(crate) fn replace_unsynced(path: &Path, bytes: &[u8]) -> Result<(), AttemptError> {
+    let new = beside(path);
+    fs::write(&new, bytes).map_err(AttemptError::io("write", &new))?;
+    fs::rename(&new, path).map_err(AttemptError::io("move into place", path))
+}
+
+/// Makes the names in a directory durable.
+pub fn sync_dir(path: &Path) -> Result<(), AttemptError> {
+    let dir = File::open(path).map_err(AttemptError::io("open", path))?;
+    dir.sync_all().map_err(AttemptError::io("sync", path))
+}
+
+/// What to do about an error, to be put after it; empty where it is plain.
+pub(crate) fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free space on the state directory's disk"
+        }
+        io::ErrorKind::PermissionDenied => "; the state directory must belong to the agent's user",
+        io::ErrorKind::ReadOnlyFilesystem => "; the state directory must be writable",
+        _ => "",
+    }
+}
+
+fn create_new(path: &Path, bytes: &[u8]) -> Result<File, AttemptError> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(AttemptError::io("create", path))?;
+    file.write_all(bytes)
+        .map_err(AttemptError::io("write", path))?;
+    Ok(file)
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    path.with_file_name(name)
+}
