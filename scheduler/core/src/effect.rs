@@ -1,0 +1,35 @@
+//! What the outside is to do once an event is durable. The core does nothing
+//! itself; the service and the simulator carry effects out.
+
+use crate::ids::{BatchId, LeaseId, SiteId};
+use crate::job::{AttemptRecord, Batch, Job};
+
+/// One thing to do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Tell the site to run an attempt.
+    Grant {
+        /// Where.
+        site: SiteId,
+        /// Which.
+        lease: LeaseId,
+    },
+    /// Tell the site to end an attempt.
+    Stop {
+        /// Where.
+        site: SiteId,
+        /// Which.
+        lease: LeaseId,
+    },
+    /// Keep this in the history, with the event.
+    AttemptEnded(AttemptRecord),
+    /// Every task of the batch has ended.
+    BatchFinished(BatchId),
+    /// Keep these in the history, with the event; they have left the World.
+    Retired {
+        /// The batch.
+        batch: Batch,
+        /// Its jobs.
+        jobs: Vec<Job>,
+    },
+}

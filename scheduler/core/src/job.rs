@@ -1,0 +1,310 @@
+//! Jobs: an array of tasks as one record, with ranges per state.
+//!
+//! A task is materialised (an [`Active`] entry) only while it holds a place;
+//! what it used up before is remembered only if it may be tried again.
+//! How an ended attempt moves its task is decided in [`transition`].
+
+pub mod transition;
+
+use crate::ids::{BatchId, ClassId, JobId, LeaseId, NodeId, QueueId};
+use crate::ranges::RangeSet;
+use crate::resources::Resources;
+use crate::spec::{File, JobSpec};
+use crate::time::TimeMs;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What one submission brought, while it is in memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Its id.
+    pub id: BatchId,
+    /// As submitted.
+    pub name: String,
+    /// The leaf it was submitted to.
+    pub queue: QueueId,
+    /// Who submitted it.
+    pub by: String,
+    /// When.
+    pub submitted: TimeMs,
+    /// The client's id of the submission.
+    pub request_id: String,
+    /// Of the specification, to tell a repeated submission from another one.
+    pub digest: [u8; 32],
+    /// Its jobs have consecutive ids from here.
+    pub first_job: JobId,
+    /// How many jobs it has.
+    pub jobs: u32,
+    /// Jobs with a task that has not ended.
+    pub unfinished: u32,
+    /// When the last task ended.
+    pub finished: Option<TimeMs>,
+}
+
+impl Batch {
+    /// The ids of its jobs.
+    pub fn job_ids(&self) -> impl Iterator<Item = JobId> + use<> {
+        (self.first_job.0..self.first_job.0 + u64::from(self.jobs)).map(JobId)
+    }
+}
+
+/// An array of tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// The batch it came with.
+    pub batch: BatchId,
+    /// The leaf it waits in.
+    pub queue: QueueId,
+    /// As submitted.
+    pub spec: JobSpec,
+    /// Of `spec.needs`.
+    pub class: ClassId,
+    /// When.
+    pub submitted: TimeMs,
+    /// Jobs of the batch that must have succeeded first.
+    pub dependencies: Vec<JobId>,
+    /// Those of them that have not succeeded yet.
+    pub waits_for: BTreeSet<JobId>,
+    /// Jobs of the batch that name this one as a dependency.
+    pub dependents: Vec<JobId>,
+    /// Which task is in which state.
+    pub tasks: Tasks,
+    /// Sums over its attempts.
+    pub totals: Totals,
+}
+
+/// Every index below the job's count is in exactly one of these, `past` apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tasks {
+    /// By hand, until released.
+    pub held: RangeSet,
+    /// Waiting for `waits_for`.
+    pub blocked: RangeSet,
+    /// Waiting for a place.
+    pub queued: RangeSet,
+    /// Holding a place.
+    pub active: BTreeMap<u32, Active>,
+    /// Ended well.
+    pub succeeded: RangeSet,
+    /// Ended badly, and no rule grants another attempt.
+    pub failed: BTreeMap<FailedReason, RangeSet>,
+    /// Ended by decision.
+    pub cancelled: BTreeMap<CancelledWhy, RangeSet>,
+    /// What tasks that have not succeeded used up so far.
+    pub past: BTreeMap<u32, Past>,
+}
+
+/// A task that holds a place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Active {
+    /// From 1.
+    pub attempt: u32,
+    /// Where.
+    pub node: NodeId,
+    /// When the place was given.
+    pub granted: TimeMs,
+    /// What it may still cost at most, by its walltime limit.
+    pub reserved_micro_eur: i64,
+    /// How far it is.
+    pub state: ActiveState,
+}
+
+/// How far an attempt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ActiveState {
+    /// The place is given; the site has not answered yet.
+    Leased,
+    /// The site prepares it.
+    Starting,
+    /// The command runs.
+    Running {
+        /// When that was reported.
+        since: TimeMs,
+    },
+    /// It is to end; the place is taken until that is confirmed.
+    Stopping {
+        /// What it becomes then.
+        why: CancelledWhy,
+    },
+}
+
+/// Why a task failed for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum FailedReason {
+    /// Exit code other than 0.
+    Exit(i32),
+    /// Ended by this signal.
+    Signal(i32),
+    /// Stopped at its walltime limit.
+    Walltime,
+    /// Stopped at its memory limit.
+    Memory,
+    /// Could not be started.
+    Start,
+    /// A promised output was missing or too large.
+    Outputs,
+    /// Lost too often, or not restartable.
+    Lost,
+}
+
+/// Why a task was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum CancelledWhy {
+    /// Somebody asked for it.
+    User,
+    /// A job it depends on did not succeed.
+    Dependency,
+}
+
+/// What a task has used up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// Attempts so far; the next one gets the following number.
+    pub attempts: u32,
+    /// How many of them were lost since the task was last queued by hand.
+    pub lost: u32,
+    /// Uses of each retry rule, by its position.
+    pub rule_uses: Vec<u32>,
+}
+
+/// How an attempt ended, as its shim or agent reported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The command ended by itself.
+    Exit(i32),
+    /// The command was ended by a signal that nobody here sent.
+    Signal(i32),
+    /// Stopped at its walltime limit.
+    WalltimeExceeded,
+    /// Stopped at its memory limit.
+    MemoryExceeded,
+    /// Fenced on the node.
+    ContactLost,
+    /// What it did is unknown.
+    Lost,
+    /// It never started.
+    NotRun,
+    /// Stopped on request.
+    Stopped,
+    /// Could not be started; why.
+    StartFailed(String),
+    /// Exit code 0, but an output is missing or too large; which.
+    OutputsFailed(String),
+}
+
+/// What an ended attempt used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptUsage {
+    /// By the node's wall clock.
+    pub started: TimeMs,
+    /// By the node's wall clock.
+    pub ended: TimeMs,
+    /// CPU time of the whole process tree.
+    pub cpu_ms: i64,
+    /// Largest resident memory of the tree.
+    pub memory_peak_mib: i64,
+}
+
+/// The end of an attempt, as reported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptEnd {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Absent where nothing ran or nobody knows.
+    pub usage: Option<AttemptUsage>,
+    /// Files that came back.
+    pub outputs: Vec<File>,
+    /// What was kept of the standard output.
+    pub stdout: Option<File>,
+    /// What was kept of the standard error.
+    pub stderr: Option<File>,
+}
+
+impl AttemptEnd {
+    /// An end of which nothing but the outcome is known.
+    pub fn bare(outcome: Outcome) -> Self {
+        AttemptEnd {
+            outcome,
+            usage: None,
+            outputs: Vec::new(),
+            stdout: None,
+            stderr: None,
+        }
+    }
+}
+
+/// An ended attempt, for the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// Which.
+    pub lease: LeaseId,
+    /// Name of the site it was at.
+    pub site: String,
+    /// Name of the node it was on.
+    pub node: String,
+    /// When the place was given.
+    pub granted: TimeMs,
+    /// When the end was accepted.
+    pub ended: TimeMs,
+    /// How it ended.
+    pub end: AttemptEnd,
+}
+
+/// Sums over a job's attempts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// When its first attempt was reported running.
+    pub first_started: Option<TimeMs>,
+    /// When its last task ended; `None` while one has not.
+    pub finished: Option<TimeMs>,
+    /// Core-milliseconds.
+    pub core_ms: i64,
+    /// Millionths of a euro.
+    pub cost_micro_eur: i64,
+    /// Tasks that were given a place at least once.
+    pub started_tasks: u32,
+    /// Sum of their waits from submission to the first place.
+    pub wait_sum_ms: i64,
+}
+
+impl Job {
+    /// Per task.
+    pub fn resources(&self) -> &Resources {
+        &self.spec.needs.resources
+    }
+
+    /// True once every task has ended.
+    pub fn is_finished(&self) -> bool {
+        self.tasks.ended() == u64::from(self.spec.count)
+    }
+
+    /// True if every task has succeeded.
+    pub fn has_succeeded(&self) -> bool {
+        self.tasks.succeeded.len() == u64::from(self.spec.count)
+    }
+
+    /// The number of the next attempt of a task.
+    pub fn next_attempt(&self, index: u32) -> u32 {
+        self.tasks.past.get(&index).map_or(0, |past| past.attempts) + 1
+    }
+}
+
+impl Tasks {
+    /// Tasks in an end state.
+    pub fn ended(&self) -> u64 {
+        let failed: u64 = self.failed.values().map(RangeSet::len).sum();
+        let cancelled: u64 = self.cancelled.values().map(RangeSet::len).sum();
+        self.succeeded.len() + failed + cancelled
+    }
+
+    /// Active tasks among `wanted`.
+    pub fn active_among(&self, wanted: &RangeSet) -> Vec<u32> {
+        let ranges = wanted.ranges();
+        ranges
+            .flat_map(|(first, last)| self.active.range(first..=last))
+            .map(|(index, _)| *index)
+            .collect()
+    }
+}

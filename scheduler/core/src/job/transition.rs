@@ -1,0 +1,79 @@
+//! The one place that decides what becomes of a task whose attempt has ended.
+
+use super::{ActiveState, CancelledWhy, FailedReason, Outcome, Past};
+use crate::policy::Policy;
+use crate::spec::{FailureClass, JobSpec};
+
+/// What a task becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Done.
+    Succeeded,
+    /// Waits for another place.
+    Queued,
+    /// Failed for good.
+    Failed(FailedReason),
+    /// Ended by decision.
+    Cancelled(CancelledWhy),
+}
+
+/// Decides after an attempt, and writes into `past` what it used up.
+///
+/// A cancel wins over a success that arrives later: the user was told
+/// *stopping*. A lost attempt is tried again if the job is restartable; other
+/// failures only where a rule grants it. An attempt that never ran costs nothing.
+pub fn after_attempt(
+    state: ActiveState,
+    outcome: &Outcome,
+    past: &mut Past,
+    spec: &JobSpec,
+    policy: &Policy,
+) -> Next {
+    match state {
+        ActiveState::Stopping { why } => return Next::Cancelled(why),
+        ActiveState::Leased | ActiveState::Starting | ActiveState::Running { .. } => {}
+    }
+    let (reason, class, exit_code) = match outcome {
+        Outcome::Exit(0) => return Next::Succeeded,
+        Outcome::NotRun => return Next::Queued,
+        Outcome::Exit(code) => (FailedReason::Exit(*code), FailureClass::Exit, Some(*code)),
+        Outcome::Signal(signal) => (FailedReason::Signal(*signal), FailureClass::Signal, None),
+        Outcome::WalltimeExceeded => (FailedReason::Walltime, FailureClass::Walltime, None),
+        Outcome::MemoryExceeded => (FailedReason::Memory, FailureClass::Memory, None),
+        Outcome::StartFailed(_) => (FailedReason::Start, FailureClass::Start, None),
+        Outcome::OutputsFailed(_) => (FailedReason::Outputs, FailureClass::Outputs, None),
+        Outcome::ContactLost | Outcome::Lost | Outcome::Stopped => {
+            past.lost += 1;
+            if spec.restartable && past.lost < policy.lost_attempts_max {
+                return Next::Queued;
+            }
+            (FailedReason::Lost, FailureClass::Lost, None)
+        }
+    };
+    if grant_retry(class, exit_code, past, spec) {
+        Next::Queued
+    } else {
+        Next::Failed(reason)
+    }
+}
+
+/// True if the first rule that matches still grants an attempt, which is then used up.
+fn grant_retry(
+    class: FailureClass,
+    exit_code: Option<i32>,
+    past: &mut Past,
+    spec: &JobSpec,
+) -> bool {
+    let Some(position) = spec
+        .retries
+        .iter()
+        .position(|rule| rule.matches(class, exit_code))
+    else {
+        return false;
+    };
+    past.rule_uses.resize(spec.retries.len(), 0);
+    let uses = &mut past.rule_uses[position];
+    let granted = *uses < spec.retries[position].times;
+    *uses += u32::from(granted);
+    granted
+}

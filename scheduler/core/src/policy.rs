@@ -1,0 +1,128 @@
+//! All tunables of the core in one value, journalled whenever they change.
+
+use crate::rejected::Rejected;
+use crate::resources::{DIMENSIONS, EXTENDED};
+use crate::time::HOUR_MS;
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be tuned; defaults are the shipped ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// A round places at most this many tasks; the next one continues.
+    pub placements_per_round_max: u32,
+    /// Weight of room that would be stranded, beside `score_fill`'s.
+    pub score_stranded: i64,
+    /// Weight of room left on the node: larger packs fuller nodes first.
+    pub score_fill: i64,
+    /// Weight of a leased place's price, per milli-euro and core-hour.
+    pub score_price: i64,
+    /// Half-life of the decayed usage, in milliseconds.
+    pub usage_half_life_ms: i64,
+    /// Exponent of the memory at inner queues; 0 forgets history.
+    pub memory_exponent_inner: u32,
+    /// Exponent of the memory at leaf queues; 0 forgets history.
+    pub memory_exponent_leaf: u32,
+    /// From SIGTERM to SIGKILL, in milliseconds.
+    pub grace_ms: i64,
+    /// A task that was lost this often is not tried again.
+    pub lost_attempts_max: u32,
+    /// Queued tasks of a queue that sets no bound of its own.
+    pub queued_max: u64,
+    /// How long finished batches stay in memory, in milliseconds.
+    pub finished_in_memory_ms: i64,
+    /// Names of up to four extended resources.
+    pub extended_resources: Vec<String>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            placements_per_round_max: 1_000,
+            score_stranded: 4,
+            score_fill: 1,
+            score_price: 8,
+            usage_half_life_ms: 48 * HOUR_MS,
+            memory_exponent_inner: 8,
+            memory_exponent_leaf: 4,
+            grace_ms: 10_000,
+            lost_attempts_max: 5,
+            queued_max: 5_000_000,
+            finished_in_memory_ms: HOUR_MS,
+            extended_resources: Vec::new(),
+        }
+    }
+}
+
+impl Policy {
+    /// Checks bounds.
+    ///
+    /// # Errors
+    /// The first key out of bounds, with its place and remedy.
+    pub fn validate(&self) -> Result<(), Rejected> {
+        let bounds: [(&str, i64, i64, i64); 10] = [
+            (
+                "placements_per_round_max",
+                self.placements_per_round_max.into(),
+                1,
+                1_000_000,
+            ),
+            ("score_stranded", self.score_stranded, 0, 1_000),
+            ("score_fill", self.score_fill, 0, 1_000),
+            ("score_price", self.score_price, 0, 1_000),
+            (
+                "usage_half_life_ms",
+                self.usage_half_life_ms,
+                HOUR_MS,
+                10_000 * HOUR_MS,
+            ),
+            (
+                "memory_exponent_inner",
+                self.memory_exponent_inner.into(),
+                0,
+                16,
+            ),
+            (
+                "memory_exponent_leaf",
+                self.memory_exponent_leaf.into(),
+                0,
+                16,
+            ),
+            ("grace_ms", self.grace_ms, 0, HOUR_MS),
+            ("lost_attempts_max", self.lost_attempts_max.into(), 1, 1_000),
+            (
+                "finished_in_memory_ms",
+                self.finished_in_memory_ms,
+                0,
+                10_000 * HOUR_MS,
+            ),
+        ];
+        for (key, value, min, max) in bounds {
+            if !(min..=max).contains(&value) {
+                return Err(Rejected::bounds(
+                    &format!("policy.{key}"),
+                    value.max(0) as u64,
+                    min as u64,
+                    max as u64,
+                ));
+            }
+        }
+        if self.extended_resources.len() > DIMENSIONS - EXTENDED {
+            return Err(Rejected::bounds(
+                "policy.extended_resources",
+                self.extended_resources.len() as u64,
+                0,
+                (DIMENSIONS - EXTENDED) as u64,
+            ));
+        }
+        Ok(())
+    }
+
+    /// The dimension of a named extended resource.
+    pub fn extended_dimension(&self, name: &str) -> Option<usize> {
+        self.extended_resources
+            .iter()
+            .position(|known| known == name)
+            .map(|position| EXTENDED + position)
+    }
+}

@@ -1,0 +1,262 @@
+//! The queue tree: VO → group → user, with what each holds, wants and has used.
+//!
+//! A queue's sums include everything below it. Only leaves hold jobs. The
+//! decayed usage is folded in fixed steps ([`crate::usage`]).
+
+use crate::ids::{ClassId, JobId, QueueId};
+use crate::rejected::Rejected;
+use crate::resources::Resources;
+use crate::time::TimeMs;
+use crate::usage::Usage;
+use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Levels below the root, at most.
+pub const DEPTH_MAX: usize = 8;
+/// Queues, at most.
+pub const QUEUES_MAX: usize = 100_000;
+/// Characters of one segment of a name, at most.
+pub const SEGMENT_MAX: usize = 32;
+/// Largest weight.
+pub const WEIGHT_MAX: u32 = 1 << 16;
+
+/// Configuration of one queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueSpec {
+    /// Full dotted name, `cms.higgs.alice`.
+    pub name: String,
+    /// Share among its siblings; 0 gets what the others leave.
+    pub weight: u32,
+    /// Queued tasks at most; `None` takes the policy's.
+    pub queued_max: Option<u64>,
+    /// Who may submit here and below; `*` is everybody.
+    pub submitters: BTreeSet<String>,
+}
+
+/// One queue of the tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// Its place in the tree's vector.
+    pub id: QueueId,
+    /// As configured.
+    pub spec: QueueSpec,
+    /// `None` for the root only.
+    pub parent: Option<QueueId>,
+    /// In order of creation.
+    pub children: Vec<QueueId>,
+    /// Why nothing starts from here or below; `None` while it does.
+    pub cordoned: Option<String>,
+    /// Sum over open leases.
+    pub held: Resources,
+    /// Tasks with an open lease.
+    pub running: u64,
+    /// Tasks that wait for a place.
+    pub queued: u64,
+    /// Decayed average of `held`.
+    pub usage: Usage,
+    /// Core-milliseconds of ended attempts.
+    pub core_ms: i64,
+    /// Cost of ended attempts.
+    pub cost_micro_eur: i64,
+    /// Of a leaf: its jobs with queued tasks, by requirement class.
+    pub pending: BTreeMap<ClassId, Pending>,
+    /// Batches in memory that were submitted here.
+    pub batches: u64,
+}
+
+/// Jobs of one leaf and class that have queued tasks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// In the order in which they go.
+    pub jobs: BTreeSet<PendingJob>,
+    /// Their queued tasks.
+    pub tasks: u64,
+}
+
+/// Order inside a leaf: higher priority, then earlier submission, then id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PendingJob {
+    /// Higher goes first.
+    pub priority: Reverse<i32>,
+    /// Earlier goes first.
+    pub submitted: TimeMs,
+    /// Lower goes first.
+    pub job: JobId,
+}
+
+/// All queues; index 0 is the unnamed root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueTree {
+    queues: Vec<Queue>,
+    by_name: BTreeMap<String, QueueId>,
+}
+
+impl Default for QueueTree {
+    fn default() -> Self {
+        let spec = QueueSpec {
+            name: String::new(),
+            weight: 1,
+            queued_max: Some(u64::MAX),
+            submitters: BTreeSet::new(),
+        };
+        QueueTree {
+            queues: vec![Queue::new(QueueId::ROOT, spec, None)],
+            by_name: BTreeMap::new(),
+        }
+    }
+}
+
+impl Queue {
+    fn new(id: QueueId, spec: QueueSpec, parent: Option<QueueId>) -> Self {
+        Queue {
+            id,
+            spec,
+            parent,
+            children: Vec::new(),
+            cordoned: None,
+            held: Resources::ZERO,
+            running: 0,
+            queued: 0,
+            usage: Usage::default(),
+            core_ms: 0,
+            cost_micro_eur: 0,
+            pending: BTreeMap::new(),
+            batches: 0,
+        }
+    }
+
+    /// True if jobs may be submitted here.
+    pub fn is_leaf(&self) -> bool {
+        self.children.is_empty() && self.parent.is_some()
+    }
+}
+
+impl QueueTree {
+    /// The queue of an id that the World gave out.
+    pub fn queue(&self, id: QueueId) -> &Queue {
+        &self.queues[id.index()]
+    }
+
+    pub(crate) fn queue_mut(&mut self, id: QueueId) -> &mut Queue {
+        &mut self.queues[id.index()]
+    }
+
+    /// All queues in order of creation, the root first.
+    pub fn iter(&self) -> impl Iterator<Item = &Queue> {
+        self.queues.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Queue> {
+        self.queues.iter_mut()
+    }
+
+    /// Number of queues with the root.
+    pub fn len(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// False: the root is always there.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The queue of a full name.
+    ///
+    /// # Errors
+    /// [`Rejected::UnknownQueue`], with the nearest name there is.
+    pub fn find(&self, name: &str) -> Result<QueueId, Rejected> {
+        self.by_name
+            .get(name)
+            .copied()
+            .ok_or_else(|| Rejected::UnknownQueue {
+                name: name.to_string(),
+                near: crate::nearest::nearest(name, self.by_name.keys().map(String::as_str)),
+            })
+    }
+
+    /// From a queue up to the root, both included.
+    pub fn path(&self, from: QueueId) -> impl Iterator<Item = QueueId> + '_ {
+        std::iter::successors(Some(from), |id| self.queue(*id).parent)
+    }
+
+    /// Why nothing starts from a queue, if it or one above is cordoned.
+    pub fn cordoned(&self, id: QueueId) -> Option<(QueueId, &str)> {
+        self.path(id)
+            .find_map(|id| Some((id, self.queue(id).cordoned.as_deref()?)))
+    }
+
+    /// True if `who` is named, here or further up, as one who may submit.
+    pub fn may_submit(&self, id: QueueId, who: &str) -> bool {
+        self.path(id).any(|id| {
+            let submitters = &self.queue(id).spec.submitters;
+            submitters.contains("*") || submitters.contains(who)
+        })
+    }
+
+    /// Adds a queue below the one its name says.
+    ///
+    /// # Errors
+    /// A bad name or weight, a name taken, an unknown parent, a parent with batches.
+    pub(crate) fn create(&mut self, spec: QueueSpec) -> Result<QueueId, Rejected> {
+        check_spec(&spec)?;
+        if self.by_name.contains_key(&spec.name) {
+            return Err(Rejected::QueueExists { name: spec.name });
+        }
+        if self.queues.len() >= QUEUES_MAX {
+            return Err(Rejected::bounds(
+                "queues",
+                self.queues.len() as u64 + 1,
+                0,
+                QUEUES_MAX as u64,
+            ));
+        }
+        let parent = match spec.name.rsplit_once('.') {
+            None => QueueId::ROOT,
+            Some((parent, _)) => self.find(parent)?,
+        };
+        if self.queue(parent).batches > 0 {
+            return Err(Rejected::QueueHoldsBatches {
+                parent: self.queue(parent).spec.name.clone(),
+            });
+        }
+        let id = QueueId(self.queues.len() as u32);
+        self.by_name.insert(spec.name.clone(), id);
+        self.queue_mut(parent).children.push(id);
+        self.queues.push(Queue::new(id, spec, Some(parent)));
+        Ok(id)
+    }
+}
+
+/// Checks name, weight and submitters.
+pub(crate) fn check_spec(spec: &QueueSpec) -> Result<(), Rejected> {
+    let segments: Vec<&str> = spec.name.split('.').collect();
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    let good =
+        |segment: &&str| (1..=SEGMENT_MAX).contains(&segment.len()) && segment.chars().all(allowed);
+    if segments.len() > DEPTH_MAX || !segments.iter().all(good) {
+        return Err(Rejected::invalid(
+            "queue.name",
+            format!("`{}` is not a queue name", spec.name),
+            "use up to 8 segments of a-z, 0-9, - and _ joined by dots, for example cms.higgs.alice",
+        ));
+    }
+    if spec.weight > WEIGHT_MAX {
+        return Err(Rejected::bounds(
+            "queue.weight",
+            spec.weight.into(),
+            0,
+            WEIGHT_MAX.into(),
+        ));
+    }
+    if spec.submitters.len() > crate::spec::LIST_MAX {
+        let count = spec.submitters.len() as u64;
+        return Err(Rejected::bounds(
+            "queue.submitters",
+            count,
+            0,
+            crate::spec::LIST_MAX as u64,
+        ));
+    }
+    Ok(())
+}

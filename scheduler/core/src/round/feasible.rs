@@ -1,0 +1,131 @@
+//! Which nodes would take a task. The planner asks, and the World asks again
+//! when a plan is committed: one function for both.
+
+use crate::ids::{NodeId, SiteId};
+use crate::reason::Refusal;
+use crate::resources::Resources;
+use crate::site::{Node, Site};
+use crate::spec::Needs;
+use crate::time::TimeMs;
+use crate::world::World;
+use std::collections::BTreeMap;
+
+/// What the decisions made so far in a round take away from the World's room.
+#[derive(Debug, Default)]
+pub struct Taken {
+    nodes: BTreeMap<NodeId, Resources>,
+    cost_micro_eur: BTreeMap<SiteId, i64>,
+}
+
+impl Taken {
+    /// Notes that a task with these needs goes to a node.
+    pub fn take(&mut self, world: &World, needs: &Needs, node: &Node) {
+        *self.nodes.entry(node.id).or_default() += &needs.resources;
+        let cost = worst_cost_micro_eur(world, needs, node);
+        if cost > 0 {
+            *self.cost_micro_eur.entry(node.site).or_default() += cost;
+        }
+    }
+
+    /// What is left on a node.
+    pub fn free(&self, node: &Node) -> Resources {
+        match self.nodes.get(&node.id) {
+            None => node.free(),
+            Some(taken) => node.free().minus(taken),
+        }
+    }
+}
+
+/// Why a node would not take a task now; `None` if it would.
+pub fn refusal(
+    world: &World,
+    now: TimeMs,
+    taken: &Taken,
+    needs: &Needs,
+    node: &Node,
+) -> Option<Refusal> {
+    let site = world.site(node.site);
+    match_refusal(needs, site, node)
+        .or_else(|| contract_refusal(world, now, taken, needs, node))
+        .or_else(|| closed_refusal(now, site, node))
+        .or_else(|| (!needs.resources.fits_in(&taken.free(node))).then_some(Refusal::Busy))
+}
+
+/// What no waiting changes: the needs against what the node is.
+fn match_refusal(needs: &Needs, site: &Site, node: &Node) -> Option<Refusal> {
+    let name = &site.spec.name;
+    let unwanted = (!needs.sites.is_empty() && !needs.sites.contains(name))
+        || needs.sites_excluded.contains(name);
+    let report = &node.report;
+    let labelled = |(key, value): (&String, &String)| report.labels.get(key) == Some(value);
+    if unwanted {
+        Some(Refusal::SiteUnwanted)
+    } else if needs.coe.is_some_and(|coe| coe != report.coe) {
+        Some(Refusal::CoeMissing)
+    } else if !needs.labels.iter().all(labelled) {
+        Some(Refusal::LabelsUnmatched)
+    } else if !report
+        .taints
+        .iter()
+        .all(|taint| needs.tolerations.contains(taint))
+    {
+        Some(Refusal::TaintsNotTolerated)
+    } else if !needs.resources.fits_in(&report.capacity) {
+        Some(Refusal::TooLarge)
+    } else {
+        None
+    }
+}
+
+/// Nothing starts at a leased site that cannot end before the contract does, or
+/// that could cost more than is left of the budget.
+fn contract_refusal(
+    world: &World,
+    now: TimeMs,
+    taken: &Taken,
+    needs: &Needs,
+    node: &Node,
+) -> Option<Refusal> {
+    let site = world.site(node.site);
+    let contract = site.spec.contract.as_ref()?;
+    if now < contract.start || now + longest_ms(world, needs, node) > contract.end {
+        return Some(Refusal::ContractWindow);
+    }
+    let budget = contract.budget_micro_eur?;
+    let taken = taken.cost_micro_eur.get(&site.id).copied().unwrap_or(0);
+    let committed = site.cost_micro_eur + site.cost_reserved_micro_eur + taken;
+    let with_this = committed.saturating_add(worst_cost_micro_eur(world, needs, node));
+    (with_this > budget).then_some(Refusal::ContractBudget)
+}
+
+fn closed_refusal(now: TimeMs, site: &Site, node: &Node) -> Option<Refusal> {
+    if site.withdrawn || site.closed.is_some() {
+        Some(Refusal::SiteClosed)
+    } else if !node.present || !node.report.schedulable {
+        Some(Refusal::NodeClosed)
+    } else if now < site.quarantined_until {
+        Some(Refusal::SiteQuarantined)
+    } else if site.session.is_none() {
+        Some(Refusal::SiteDisconnected)
+    } else {
+        None
+    }
+}
+
+/// How long a task may hold a node at most: its scaled walltime limit and the grace.
+fn longest_ms(world: &World, needs: &Needs, node: &Node) -> i64 {
+    node.scaled_ms(needs.walltime_ms)
+        .saturating_add(world.policy().grace_ms)
+}
+
+/// What a task can cost on a node at most; 0 at an owned site.
+pub fn worst_cost_micro_eur(world: &World, needs: &Needs, node: &Node) -> i64 {
+    world
+        .site(node.site)
+        .spec
+        .contract
+        .as_ref()
+        .map_or(0, |contract| {
+            contract.cost_micro_eur(&needs.resources, longest_ms(world, needs, node))
+        })
+}

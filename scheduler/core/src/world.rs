@@ -1,0 +1,266 @@
+//! The World: all that the scheduler knows, changed by [`World::apply`] alone.
+//!
+//! The rule it keeps: the same events at the same times give the same World,
+//! byte for byte, on every machine. It has no clock, no I/O and no randomness;
+//! sockets, sessions' clocks and storage belong to the service around it.
+//!
+//! An event is either applied whole or rejected whole. What the outside has to
+//! do comes back as [`Effect`]s, to be carried out once the event is durable.
+//! [`World::check`] states the invariants; [`crate::round::plan_round`] decides
+//! what to place, and comes back in as [`Event::PlanCommitted`].
+
+mod attempts;
+mod batches;
+mod check;
+mod queues;
+mod sites;
+mod submit;
+
+use crate::class::ClassTable;
+use crate::effect::Effect;
+use crate::event::Event;
+use crate::ids::{BatchId, JobId, NodeId, SiteId};
+use crate::job::{Batch, Job};
+use crate::policy::Policy;
+use crate::queue::QueueTree;
+use crate::rejected::Rejected;
+use crate::site::{Node, Site};
+use crate::time::TimeMs;
+use crate::usage::STEP_MS;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The whole state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct World {
+    now: TimeMs,
+    /// End of the usage step that is being counted.
+    step_end: TimeMs,
+    federation: String,
+    lineage: u64,
+    term: u64,
+    policy: Policy,
+    queues: QueueTree,
+    sites: Vec<Site>,
+    site_by_name: BTreeMap<String, SiteId>,
+    nodes: Vec<Node>,
+    classes: ClassTable,
+    next_batch: u64,
+    next_job: u64,
+    batches: BTreeMap<BatchId, Batch>,
+    jobs: BTreeMap<JobId, Job>,
+    requests: BTreeMap<String, BatchId>,
+}
+
+impl World {
+    /// Applies one event at a time that never falls.
+    ///
+    /// # Errors
+    /// The event was refused and the World is as before, the time apart.
+    pub fn apply(&mut self, now: TimeMs, event: &Event) -> Result<Vec<Effect>, Rejected> {
+        self.advance(now)?;
+        match event {
+            Event::Founded {
+                federation,
+                lineage,
+            } => {
+                self.federation = federation.clone();
+                self.lineage = *lineage;
+                Ok(Vec::new())
+            }
+            Event::Started { term } => self.start_term(*term),
+            Event::Restored {
+                lineage,
+                quarantine_until,
+            } => self.restore(*lineage, *quarantine_until),
+            Event::PolicyChanged(policy) => {
+                policy.validate()?;
+                self.policy = policy.clone();
+                Ok(Vec::new())
+            }
+            Event::SiteDeclared(spec) => self.declare_site(spec),
+            Event::SiteWithdrawn { name } => self.withdraw_site(name),
+            Event::SiteClosed {
+                name,
+                how,
+                reason,
+                by,
+            } => self.close_site(name, *how, reason, by),
+            Event::QueueCreated(spec) => self.create_queue(spec),
+            Event::QueueChanged { name, change } => self.change_queue(name, change),
+            Event::BatchSubmitted {
+                request_id,
+                digest,
+                by,
+                spec,
+            } => self.submit(request_id, digest, by, spec),
+            Event::TasksChanged { verb, selection } => self.change_tasks(*verb, selection),
+            Event::PlanCommitted { placements } => self.commit_plan(placements),
+            Event::SessionOpened {
+                site,
+                session,
+                incarnation,
+                agent_version,
+                leases,
+            } => self.open_session(site, *session, incarnation, agent_version, leases),
+            Event::SessionClosed { site, session } => self.close_session(site, *session),
+            Event::CapacityReported {
+                site,
+                session,
+                full,
+                nodes,
+                removed,
+            } => self.report_capacity(site, *session, *full, nodes, removed),
+            Event::LeasesExpired { site } => self.expire_leases(site),
+            Event::AttemptStarting { lease } => self.attempt_starting(*lease),
+            Event::AttemptRunning { lease } => self.attempt_running(*lease),
+            Event::AttemptEnded { lease, end } => self.attempt_ended(*lease, end.clone()),
+            Event::BatchRetired { batch } => self.retire(*batch),
+        }
+    }
+
+    /// Moves the time on without an event, as a round does before it looks.
+    ///
+    /// # Panics
+    /// If the time falls: a broken invariant, since one clock drives the World.
+    pub fn move_on(&mut self, now: TimeMs) {
+        self.advance(now).expect("the World's clock never falls");
+    }
+
+    /// Moves the time on, folding the decayed usage at each step's end.
+    fn advance(&mut self, now: TimeMs) -> Result<(), Rejected> {
+        if now < self.now {
+            return Err(Rejected::TimeReversed {
+                event: now,
+                world: self.now,
+            });
+        }
+        if self.step_end == TimeMs::default() {
+            self.step_end = TimeMs(now.0 - now.0.rem_euclid(STEP_MS) + STEP_MS);
+            self.queues
+                .iter_mut()
+                .for_each(|queue| queue.usage.start(now));
+        }
+        while self.step_end <= now {
+            let (end, half_life_ms) = (self.step_end, self.policy.usage_half_life_ms);
+            self.queues
+                .iter_mut()
+                .for_each(|queue| queue.usage.fold(&queue.held, end, half_life_ms));
+            self.step_end = end + STEP_MS;
+        }
+        self.now = now;
+        Ok(())
+    }
+
+    /// The time of the last event.
+    pub fn now(&self) -> TimeMs {
+        self.now
+    }
+
+    /// Name of the federation.
+    pub fn federation(&self) -> &str {
+        &self.federation
+    }
+
+    /// Which life of the journal this is.
+    pub fn lineage(&self) -> u64 {
+        self.lineage
+    }
+
+    /// Which start of the scheduler this is.
+    pub fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// The tunables in force.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The queue tree.
+    pub fn queues(&self) -> &QueueTree {
+        &self.queues
+    }
+
+    /// All sites ever declared, by id.
+    pub fn sites(&self) -> &[Site] {
+        &self.sites
+    }
+
+    /// All nodes ever reported, by id.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The interned requirement classes.
+    pub fn classes(&self) -> &ClassTable {
+        &self.classes
+    }
+
+    /// Batches in memory, by id.
+    pub fn batches(&self) -> &BTreeMap<BatchId, Batch> {
+        &self.batches
+    }
+
+    /// Jobs in memory, by id.
+    pub fn jobs(&self) -> &BTreeMap<JobId, Job> {
+        &self.jobs
+    }
+
+    /// The batch that a client's submission became, while it is in memory.
+    pub fn batch_of_request(&self, request_id: &str) -> Option<&Batch> {
+        self.requests.get(request_id).map(|id| &self.batches[id])
+    }
+
+    /// The site of an id that the World gave out.
+    pub fn site(&self, id: SiteId) -> &Site {
+        &self.sites[id.index()]
+    }
+
+    /// The node of an id that the World gave out.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    /// The site of a name.
+    ///
+    /// # Errors
+    /// [`Rejected::UnknownSite`], with the nearest name there is.
+    pub fn find_site(&self, name: &str) -> Result<&Site, Rejected> {
+        match self.site_by_name.get(name) {
+            Some(id) => Ok(self.site(*id)),
+            None => Err(Rejected::UnknownSite {
+                name: name.to_string(),
+                near: crate::nearest::nearest(name, self.site_by_name.keys().map(String::as_str)),
+            }),
+        }
+    }
+
+    /// The job of an id.
+    ///
+    /// # Errors
+    /// [`Rejected::UnknownJob`] where it never was or has left memory.
+    pub fn find_job(&self, id: JobId) -> Result<&Job, Rejected> {
+        self.jobs.get(&id).ok_or(Rejected::UnknownJob(id))
+    }
+
+    /// True if the id was given out, whether or not the job is still in memory.
+    pub fn was_job(&self, id: JobId) -> bool {
+        id.0 >= 1 && id.0 < self.next_job.max(1)
+    }
+
+    fn find_site_mut(&mut self, name: &str) -> Result<&mut Site, Rejected> {
+        let id = self.find_site(name)?.id;
+        Ok(&mut self.sites[id.index()])
+    }
+
+    /// A job that must be there, since an index of the World names it.
+    fn job_mut(&mut self, id: JobId) -> &mut Job {
+        self.jobs
+            .get_mut(&id)
+            .expect("the World's indexes name only jobs in memory")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,286 @@
+//! Changing tasks by hand, dependencies, and the end of batches.
+
+use super::World;
+use crate::effect::Effect;
+use crate::event::{Selection, Verb};
+use crate::ids::{BatchId, JobId, LeaseId, TaskId};
+use crate::job::{ActiveState, CancelledWhy, Past};
+use crate::ranges::RangeSet;
+use crate::rejected::Rejected;
+use crate::time::TimeMs;
+
+impl World {
+    /// The jobs and indexes that a selection names.
+    ///
+    /// # Errors
+    /// An unknown batch or job, or an index that the job does not have.
+    pub fn select(&self, selection: &Selection) -> Result<Vec<(JobId, RangeSet)>, Rejected> {
+        match selection {
+            Selection::Batch(id) => {
+                let batch = self.batches.get(id).ok_or(Rejected::UnknownBatch(*id))?;
+                let all = |id: JobId| (id, RangeSet::up_to(self.jobs[&id].spec.count));
+                Ok(batch.job_ids().map(all).collect())
+            }
+            Selection::Job(id, None) => {
+                let count = self.find_job(*id)?.spec.count;
+                Ok(vec![(*id, RangeSet::up_to(count))])
+            }
+            Selection::Job(id, Some(ranges)) => {
+                let count = self.find_job(*id)?.spec.count;
+                match ranges.first_from(count) {
+                    None => Ok(vec![(*id, ranges.clone())]),
+                    Some(_) => Err(Rejected::IndexOutOfRange {
+                        job: *id,
+                        count,
+                        ranges: ranges.clone(),
+                    }),
+                }
+            }
+        }
+    }
+
+    pub(super) fn change_tasks(
+        &mut self,
+        verb: Verb,
+        selection: &Selection,
+    ) -> Result<Vec<Effect>, Rejected> {
+        let selected = self.select(selection)?;
+        let affected: u64 = selected
+            .iter()
+            .map(|(id, wanted)| self.changeable(verb, *id, wanted))
+            .sum();
+        if affected == 0 {
+            let (verb, why) = match verb {
+                Verb::Cancel => ("cancelled", "all have ended or are stopping"),
+                Verb::Hold => ("held", "none waits"),
+                Verb::Release => ("released", "none is held"),
+                Verb::Retry => ("tried again", "none has failed or been cancelled"),
+            };
+            return Err(Rejected::NothingToChange {
+                verb,
+                why: why.into(),
+            });
+        }
+        let mut effects = Vec::new();
+        for (id, wanted) in &selected {
+            match verb {
+                Verb::Cancel => self.cancel(*id, wanted, CancelledWhy::User, &mut effects),
+                Verb::Hold => self.with_queued(*id, |job| {
+                    for state in [&mut job.tasks.queued, &mut job.tasks.blocked] {
+                        let taken = state.take(wanted);
+                        job.tasks.held.extend(&taken);
+                    }
+                }),
+                Verb::Release => self.release(*id, wanted),
+                Verb::Retry => self.retry(*id, wanted),
+            }
+        }
+        // Jobs finish or start over only once the whole selection has changed,
+        // so that a dependent in the same selection is seen in its new state.
+        for (id, wanted) in &selected {
+            if self.is_doomed(*id) {
+                self.cancel(*id, wanted, CancelledWhy::Dependency, &mut effects);
+            }
+            self.settle(*id, &mut effects);
+        }
+        Ok(effects)
+    }
+
+    /// True if a dependency of the job has ended without success.
+    fn is_doomed(&self, id: JobId) -> bool {
+        let ended_badly = |other: &JobId| {
+            let other = &self.jobs[other];
+            other.is_finished() && !other.has_succeeded()
+        };
+        self.jobs[&id].waits_for.iter().any(ended_badly)
+    }
+
+    /// How many of the wanted tasks a verb would change.
+    pub fn changeable(&self, verb: Verb, id: JobId, wanted: &RangeSet) -> u64 {
+        let Some(job) = self.jobs.get(&id) else {
+            return 0;
+        };
+        let tasks = &job.tasks;
+        let among = |set: &RangeSet| set.intersection(wanted).len();
+        match verb {
+            Verb::Cancel => {
+                let active = tasks.active_among(wanted).into_iter();
+                let stopping = |index: &u32| {
+                    !matches!(tasks.active[index].state, ActiveState::Stopping { .. })
+                };
+                let waiting = among(&tasks.queued) + among(&tasks.blocked) + among(&tasks.held);
+                waiting + active.filter(stopping).count() as u64
+            }
+            Verb::Hold => among(&tasks.queued) + among(&tasks.blocked),
+            Verb::Release => among(&tasks.held),
+            Verb::Retry => tasks
+                .failed
+                .values()
+                .chain(tasks.cancelled.values())
+                .map(among)
+                .sum(),
+        }
+    }
+
+    /// Cancels tasks that wait and stops those that hold a place.
+    fn cancel(
+        &mut self,
+        id: JobId,
+        wanted: &RangeSet,
+        why: CancelledWhy,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.with_queued(id, |job| {
+            let tasks = &mut job.tasks;
+            let cancelled = tasks.cancelled.entry(why).or_default();
+            for state in [&mut tasks.queued, &mut tasks.blocked, &mut tasks.held] {
+                let taken = state.take(wanted);
+                cancelled.extend(&taken);
+            }
+            tasks.cancelled.retain(|_, indexes| !indexes.is_empty());
+        });
+        let lineage = self.lineage;
+        for index in self.jobs[&id].tasks.active_among(wanted) {
+            let job = self.job_mut(id);
+            let active = job.tasks.active.get_mut(&index).expect("listed as active");
+            if matches!(active.state, ActiveState::Stopping { .. }) {
+                continue;
+            }
+            active.state = ActiveState::Stopping { why };
+            let node = active.node;
+            let lease = LeaseId {
+                lineage,
+                task: TaskId { job: id, index },
+                attempt: active.attempt,
+            };
+            let site = self.nodes[node.index()].site;
+            effects.push(Effect::Stop { site, lease });
+        }
+    }
+
+    fn release(&mut self, id: JobId, wanted: &RangeSet) {
+        self.with_queued(id, |job| {
+            let taken = job.tasks.held.take(wanted);
+            let target = if job.waits_for.is_empty() {
+                &mut job.tasks.queued
+            } else {
+                &mut job.tasks.blocked
+            };
+            target.extend(&taken);
+        });
+    }
+
+    /// Queues ended tasks again, with fresh retry counts but rising attempt numbers.
+    fn retry(&mut self, id: JobId, wanted: &RangeSet) {
+        let was_finished = self.jobs[&id].is_finished();
+        let dependencies = self.jobs[&id].dependencies.iter().copied();
+        let waits_for = dependencies
+            .filter(|other| !self.jobs[other].has_succeeded())
+            .collect();
+        self.with_queued(id, |job| {
+            job.waits_for = waits_for;
+            let tasks = &mut job.tasks;
+            let mut again = RangeSet::default();
+            for ended in tasks
+                .failed
+                .values_mut()
+                .chain(tasks.cancelled.values_mut())
+            {
+                again.extend(&ended.take(wanted));
+            }
+            tasks.failed.retain(|_, indexes| !indexes.is_empty());
+            tasks.cancelled.retain(|_, indexes| !indexes.is_empty());
+            for (first, last) in again.ranges() {
+                for (_, past) in tasks.past.range_mut(first..=last) {
+                    *past = Past {
+                        attempts: past.attempts,
+                        ..Past::default()
+                    };
+                }
+            }
+            let target = if job.waits_for.is_empty() {
+                &mut tasks.queued
+            } else {
+                &mut tasks.blocked
+            };
+            target.extend(&again);
+        });
+        if was_finished && !self.jobs[&id].is_finished() {
+            self.job_mut(id).totals.finished = None;
+            let batch = self.jobs[&id].batch;
+            let batch = self
+                .batches
+                .get_mut(&batch)
+                .expect("a job's batch is in memory");
+            batch.unfinished += 1;
+            batch.finished = None;
+        }
+    }
+
+    /// Brings a job's end to its dependents and its batch, if it has ended.
+    pub(super) fn settle(&mut self, id: JobId, effects: &mut Vec<Effect>) {
+        let mut ended = vec![id];
+        while let Some(id) = ended.pop() {
+            let now = self.now;
+            let job = self.job_mut(id);
+            if !job.is_finished() || job.totals.finished.is_some() {
+                continue;
+            }
+            job.totals.finished = Some(now);
+            let (succeeded, dependents, batch) =
+                (job.has_succeeded(), job.dependents.clone(), job.batch);
+            for dependent in dependents {
+                if succeeded {
+                    let waits_for = &mut self.job_mut(dependent).waits_for;
+                    if waits_for.remove(&id) && waits_for.is_empty() {
+                        self.unblock(dependent);
+                    }
+                } else {
+                    let all = RangeSet::up_to(self.jobs[&dependent].spec.count);
+                    self.cancel(dependent, &all, CancelledWhy::Dependency, effects);
+                    ended.push(dependent);
+                }
+            }
+            let batch = self
+                .batches
+                .get_mut(&batch)
+                .expect("a job's batch is in memory");
+            batch.unfinished -= 1;
+            if batch.unfinished == 0 {
+                batch.finished = Some(now);
+                effects.push(Effect::BatchFinished(batch.id));
+            }
+        }
+    }
+
+    /// Finished batches that have been in memory for as long as the policy says.
+    pub fn retirable(&self, now: TimeMs) -> impl Iterator<Item = BatchId> + '_ {
+        let kept_ms = self.policy.finished_in_memory_ms;
+        let due = move |batch: &&crate::job::Batch| {
+            batch
+                .finished
+                .is_some_and(|finished| now - finished >= kept_ms)
+        };
+        self.batches.values().filter(due).map(|batch| batch.id)
+    }
+
+    pub(super) fn retire(&mut self, id: BatchId) -> Result<Vec<Effect>, Rejected> {
+        let batch = self.batches.get(&id).ok_or(Rejected::UnknownBatch(id))?;
+        if batch.finished.is_none() {
+            return Err(Rejected::Unfinished { batch: id });
+        }
+        let batch = self.batches.remove(&id).expect("looked up above");
+        self.requests.remove(&batch.request_id);
+        self.queues.queue_mut(batch.queue).batches -= 1;
+        let mut jobs = Vec::with_capacity(batch.jobs as usize);
+        for job in batch.job_ids() {
+            let job = self
+                .jobs
+                .remove(&job)
+                .expect("a batch's jobs are in memory");
+            self.classes.release(job.class);
+            jobs.push(job);
+        }
+        Ok(vec![Effect::Retired { batch, jobs }])
+    }
+}

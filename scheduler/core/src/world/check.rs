@@ -1,0 +1,178 @@
+//! The World's invariants, stated once and asserted by every test after every event.
+
+use super::World;
+use crate::ids::{ClassId, QueueId};
+use crate::job::{Job, Tasks};
+use crate::ranges::RangeSet;
+use crate::resources::Resources;
+use std::collections::BTreeMap;
+
+#[derive(Default, PartialEq, Debug, Clone)]
+struct Sums {
+    held: Resources,
+    running: u64,
+    queued: u64,
+}
+
+impl World {
+    /// Recomputes every sum from the jobs and compares.
+    ///
+    /// # Panics
+    /// If an invariant is broken; the message says which.
+    pub fn check(&self) {
+        self.check_tasks();
+        self.check_queues();
+        self.check_places();
+        self.check_batches();
+    }
+
+    /// Every task is in exactly one state.
+    fn check_tasks(&self) {
+        for job in self.jobs.values() {
+            let sets = sets_of(&job.tasks);
+            let mut all = RangeSet::default();
+            sets.iter().for_each(|set| all.extend(set));
+            job.tasks.active.keys().for_each(|index| {
+                all.insert(*index);
+            });
+            let sum: u64 = sets.iter().map(|set| set.len()).sum();
+            let counted = sum + job.tasks.active.len() as u64;
+            assert_eq!(
+                counted,
+                u64::from(job.spec.count),
+                "{}: states overlap or miss tasks",
+                job.id
+            );
+            assert_eq!(
+                all,
+                RangeSet::up_to(job.spec.count),
+                "{}: indexes out of range",
+                job.id
+            );
+            let blocked = !job.tasks.blocked.is_empty();
+            assert!(
+                !blocked || !job.waits_for.is_empty(),
+                "{}: blocked on nothing",
+                job.id
+            );
+            for (index, active) in &job.tasks.active {
+                let used = job.tasks.past.get(index).map_or(0, |past| past.attempts);
+                assert_eq!(used, active.attempt, "{}[{index}]: attempt number", job.id);
+            }
+        }
+    }
+
+    /// Queues' sums are those of the jobs below them.
+    fn check_queues(&self) {
+        let mut sums: BTreeMap<QueueId, Sums> = BTreeMap::new();
+        let mut pending: BTreeMap<(QueueId, ClassId), u64> = BTreeMap::new();
+        for job in self.jobs.values() {
+            let active = job.tasks.active.len() as i64;
+            for queue in self.queues.path(job.queue) {
+                let entry = sums.entry(queue).or_default();
+                entry.held += &job.resources().times(active);
+                entry.running += active as u64;
+                entry.queued += job.tasks.queued.len();
+            }
+            if !job.tasks.queued.is_empty() {
+                *pending.entry((job.queue, job.class)).or_default() += job.tasks.queued.len();
+            }
+        }
+        for queue in self.queues.iter() {
+            let sum = Sums {
+                held: queue.held,
+                running: queue.running,
+                queued: queue.queued,
+            };
+            let expected = sums.remove(&queue.id).unwrap_or_default();
+            assert_eq!(sum, expected, "{}: sums", queue.spec.name);
+            for (class, entry) in &queue.pending {
+                let expected = pending.remove(&(queue.id, *class));
+                assert_eq!(
+                    Some(entry.tasks),
+                    expected,
+                    "{}: pending {class}",
+                    queue.spec.name
+                );
+            }
+        }
+        assert!(
+            pending.is_empty(),
+            "jobs with queued tasks that no leaf lists: {pending:?}"
+        );
+    }
+
+    /// No node is oversubscribed, unless its capacity shrank under what runs;
+    /// nodes' and sites' sums are those of the open attempts.
+    fn check_places(&self) {
+        let mut held: BTreeMap<_, (Resources, u32)> = BTreeMap::new();
+        let mut reserved = vec![0; self.sites.len()];
+        for (job, active) in self.jobs.values().flat_map(active_of) {
+            let entry = held.entry(active.node).or_default();
+            entry.0 += job.resources();
+            entry.1 += 1;
+            reserved[self.node(active.node).site.index()] += active.reserved_micro_eur;
+        }
+        let mut sites = vec![(Resources::ZERO, 0); self.sites.len()];
+        for node in &self.nodes {
+            let expected = held.remove(&node.id).unwrap_or_default();
+            assert_eq!(
+                (node.held, node.running),
+                expected,
+                "{}: held",
+                node.report.name
+            );
+            let site = &mut sites[node.site.index()];
+            site.0 += &node.held;
+            site.1 += node.running;
+        }
+        for (site, sums) in self.sites.iter().zip(sites) {
+            assert_eq!((site.held, site.running), sums, "{}: held", site.spec.name);
+            let reserved = reserved[site.id.index()];
+            assert_eq!(
+                site.cost_reserved_micro_eur, reserved,
+                "{}: reserved cost",
+                site.spec.name
+            );
+        }
+    }
+
+    fn check_batches(&self) {
+        for batch in self.batches.values() {
+            let jobs = batch.job_ids().map(|id| &self.jobs[&id]);
+            let unfinished = jobs.filter(|job| !job.is_finished()).count();
+            assert_eq!(
+                batch.unfinished as usize, unfinished,
+                "{}: unfinished jobs",
+                batch.id
+            );
+            assert_eq!(
+                batch.finished.is_some(),
+                unfinished == 0,
+                "{}: finished",
+                batch.id
+            );
+            assert_eq!(
+                self.requests.get(&batch.request_id),
+                Some(&batch.id),
+                "{}: request",
+                batch.id
+            );
+        }
+        let jobs: usize = self.batches.values().map(|batch| batch.jobs as usize).sum();
+        assert_eq!(jobs, self.jobs.len(), "jobs without a batch");
+    }
+}
+
+fn sets_of(tasks: &Tasks) -> Vec<&RangeSet> {
+    let standing = [&tasks.held, &tasks.blocked, &tasks.queued, &tasks.succeeded];
+    standing
+        .into_iter()
+        .chain(tasks.failed.values())
+        .chain(tasks.cancelled.values())
+        .collect()
+}
+
+fn active_of(job: &Job) -> impl Iterator<Item = (&Job, &crate::job::Active)> {
+    job.tasks.active.values().map(move |active| (job, active))
+}

@@ -1,0 +1,197 @@
+//! Accepting a batch: one record per job, whatever its count.
+
+use super::World;
+use crate::effect::Effect;
+use crate::ids::{BatchId, JobId, QueueId};
+use crate::job::{Batch, Job, Tasks, Totals};
+use crate::ranges::RangeSet;
+use crate::rejected::Rejected;
+use crate::spec::BatchSpec;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Characters of a request id, at most.
+pub const REQUEST_ID_MAX: usize = 64;
+
+impl World {
+    /// Checks a submission as [`World::apply`] would, for a dry run and for
+    /// telling a repeated submission from a new one.
+    ///
+    /// # Errors
+    /// What [`World::apply`] would refuse it for.
+    pub fn check_submission(
+        &self,
+        request_id: &str,
+        digest: &[u8; 32],
+        by: &str,
+        spec: &BatchSpec,
+    ) -> Result<Submission, Rejected> {
+        if request_id.is_empty() || request_id.len() > REQUEST_ID_MAX {
+            let length = request_id.len() as u64;
+            return Err(Rejected::bounds(
+                "request_id (characters)",
+                length,
+                1,
+                REQUEST_ID_MAX as u64,
+            ));
+        }
+        if let Some(earlier) = self.batch_of_request(request_id) {
+            if earlier.digest == *digest {
+                return Ok(Submission::Repeated(earlier.id));
+            }
+            let (request_id, batch) = (request_id.to_string(), earlier.id);
+            return Err(Rejected::RequestIdReused { request_id, batch });
+        }
+        spec.validate()?;
+        self.check_resources(spec)?;
+        let queue = self.queues.find(&spec.queue)?;
+        if !self.queues.queue(queue).is_leaf() {
+            return Err(Rejected::QueueNotLeaf {
+                name: spec.queue.clone(),
+            });
+        }
+        if !self.queues.may_submit(queue, by) {
+            return Err(Rejected::NotSubmitter {
+                who: by.to_string(),
+                queue: spec.queue.clone(),
+            });
+        }
+        self.check_queue_room(queue, spec)?;
+        Ok(Submission::New(queue))
+    }
+
+    /// No task may be larger than every node of the federation together.
+    fn check_resources(&self, spec: &BatchSpec) -> Result<(), Rejected> {
+        let named = crate::resources::EXTENDED + self.policy.extended_resources.len();
+        for (position, job) in spec.jobs.iter().enumerate() {
+            if job.needs.resources.0[named..]
+                .iter()
+                .any(|amount| *amount != 0)
+            {
+                return Err(Rejected::invalid(
+                    format!("jobs[{position}].resources"),
+                    "an extended resource is asked for that the policy does not name",
+                    "declare it under `policy.extended_resources`",
+                ));
+            }
+            let sites = job.needs.sites.iter().chain(&job.needs.sites_excluded);
+            for name in sites {
+                self.find_site(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_queue_room(&self, queue: QueueId, spec: &BatchSpec) -> Result<(), Rejected> {
+        let more: u64 = spec.jobs.iter().map(|job| u64::from(job.count)).sum();
+        for id in self.queues.path(queue) {
+            let entry = self.queues.queue(id);
+            let max = entry.spec.queued_max.unwrap_or(self.policy.queued_max);
+            if entry.queued.saturating_add(more) > max {
+                let (queue, queued) = (entry.spec.name.clone(), entry.queued);
+                return Err(Rejected::QueueFull {
+                    queue,
+                    max,
+                    queued,
+                    more,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// [`crate::event::Event::BatchSubmitted`]; a repeated one changes nothing.
+    pub(super) fn submit(
+        &mut self,
+        request_id: &str,
+        digest: &[u8; 32],
+        by: &str,
+        spec: &BatchSpec,
+    ) -> Result<Vec<Effect>, Rejected> {
+        let queue = match self.check_submission(request_id, digest, by, spec)? {
+            Submission::Repeated(_) => return Ok(Vec::new()),
+            Submission::New(queue) => queue,
+        };
+        let batch = BatchId(self.next_batch.max(1));
+        self.next_batch = batch.0 + 1;
+        let first_job = JobId(self.next_job.max(1));
+        self.next_job = first_job.0 + spec.jobs.len() as u64;
+        self.batches.insert(
+            batch,
+            Batch {
+                id: batch,
+                name: spec.name.clone(),
+                queue,
+                by: by.to_string(),
+                submitted: self.now,
+                request_id: request_id.to_string(),
+                digest: *digest,
+                first_job,
+                jobs: spec.jobs.len() as u32,
+                unfinished: spec.jobs.len() as u32,
+                finished: None,
+            },
+        );
+        self.requests.insert(request_id.to_string(), batch);
+        self.queues.queue_mut(queue).batches += 1;
+        self.add_jobs(batch, queue, first_job, spec);
+        Ok(Vec::new())
+    }
+
+    fn add_jobs(&mut self, batch: BatchId, queue: QueueId, first_job: JobId, spec: &BatchSpec) {
+        let ids: BTreeMap<&str, JobId> = spec
+            .jobs
+            .iter()
+            .zip(first_job.0..)
+            .map(|(job, id)| (job.name.as_str(), JobId(id)))
+            .collect();
+        for job in &spec.jobs {
+            let id = ids[job.name.as_str()];
+            let class = self.classes.intern(&job.needs);
+            let waits_for: BTreeSet<JobId> = job.dependencies().map(|name| ids[name]).collect();
+            let entry = Job {
+                id,
+                batch,
+                queue,
+                spec: job.clone(),
+                class,
+                submitted: self.now,
+                dependencies: waits_for.iter().copied().collect(),
+                waits_for,
+                dependents: Vec::new(),
+                tasks: Tasks {
+                    blocked: RangeSet::up_to(job.count),
+                    ..Tasks::default()
+                },
+                totals: Totals::default(),
+            };
+            self.jobs.insert(id, entry);
+        }
+        for job in &spec.jobs {
+            let id = ids[job.name.as_str()];
+            let needed = self.jobs[&id].dependencies.clone();
+            for dependency in &needed {
+                self.job_mut(*dependency).dependents.push(id);
+            }
+            if needed.is_empty() {
+                self.unblock(id);
+            }
+        }
+    }
+
+    /// Queues the blocked tasks of a job that waits for nothing any more.
+    pub(super) fn unblock(&mut self, id: JobId) {
+        self.with_queued(id, |job| {
+            let ready = std::mem::take(&mut job.tasks.blocked);
+            job.tasks.queued.extend(&ready);
+        });
+    }
+}
+
+/// What a submission would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Submission {
+    /// It would add a batch to this leaf.
+    New(QueueId),
+    /// It was made before and became this batch.
+    Repeated(BatchId),
+}
