@@ -1,0 +1,120 @@
+//! What was found wrong in a batch file, and how it is told.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::tree::At;
+
+/// Faults told of one file; those beyond are counted.
+const TOLD_MAX: usize = 20;
+
+/// Columns of a quoted line, at most.
+const QUOTED_COLUMNS_MAX: usize = 160;
+
+/// One thing wrong, at its place.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub at: At,
+    pub what: String,
+    pub remedy: String,
+}
+
+/// The faults met so far: in order of their places, each once, although the
+/// defaults are read again with every job.
+#[derive(Debug, Default)]
+pub(super) struct Found(BTreeMap<(At, String), String>);
+
+impl Found {
+    pub(super) fn say(&mut self, at: At, what: impl Into<String>, remedy: impl Into<String>) {
+        self.0.insert((at, what.into()), remedy.into());
+    }
+
+    pub(super) fn add(&mut self, fault: Fault) {
+        self.say(fault.at, fault.what, fault.remedy);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// For telling: the first of them with the lines they are in.
+    pub(super) fn in_file(self, path: &Path, text: &str) -> Faults {
+        let untold = self.0.len().saturating_sub(TOLD_MAX);
+        let lines: Vec<&str> = text.lines().collect();
+        let told = self
+            .0
+            .into_iter()
+            .take(TOLD_MAX)
+            .map(|((at, what), remedy)| {
+                let line = lines.get(at.line as usize - 1).copied().unwrap_or_default();
+                (Fault { at, what, remedy }, quoted(line))
+            });
+        Faults {
+            path: path.to_owned(),
+            unread: None,
+            told: told.collect(),
+            untold,
+        }
+    }
+}
+
+/// A line as it is shown below its fault.
+fn quoted(line: &str) -> String {
+    line.chars()
+        .take(QUOTED_COLUMNS_MAX)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+/// Why a batch file was refused. Its text has one paragraph per fault: place
+/// and fault, the line it is in, the remedy.
+#[derive(Debug)]
+pub struct Faults {
+    path: PathBuf,
+    unread: Option<String>,
+    told: Vec<(Fault, String)>,
+    untold: usize,
+}
+
+impl Faults {
+    /// The file could not be read at all.
+    pub(super) fn of_file(path: &Path, what: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            unread: Some(what),
+            told: Vec::new(),
+            untold: 0,
+        }
+    }
+}
+
+impl std::error::Error for Faults {}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        if let Some(what) = &self.unread {
+            return write!(
+                f,
+                "{path}: cannot be read: {what}\n  do: give the path of a batch file"
+            );
+        }
+        for (position, (Fault { at, what, remedy }, line)) in self.told.iter().enumerate() {
+            let (line_number, column) = (at.line, at.column as usize);
+            if position > 0 {
+                writeln!(f)?;
+            }
+            writeln!(f, "{path}:{line_number}:{column}: {what}")?;
+            if column <= line.chars().count() {
+                writeln!(f, "  {line_number:>4} | {line}")?;
+                writeln!(f, "       | {:>column$}", "^")?;
+            }
+            write!(f, "  do: {remedy}")?;
+        }
+        if self.untold > 0 {
+            write!(f, "\nand {} more", self.untold)?;
+        }
+        Ok(())
+    }
+}

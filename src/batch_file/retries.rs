@@ -1,0 +1,93 @@
+//! `retries:` of a job: which failures are tried again, and how often.
+
+use jeroboam_proto::v1;
+
+use super::faults::Found;
+use super::fields::{self, Fields};
+use super::tree::Node;
+
+/// Further attempts that one rule can grant to a task.
+const TIMES_MAX: u32 = 100;
+
+/// Exit codes that a process can end with and that are failures.
+const EXIT_CODES: std::ops::RangeInclusive<i32> = 1..=255;
+
+const FAILURES: [(&str, v1::FailureClass); 7] = [
+    ("exit", v1::FailureClass::Exit),
+    ("signal", v1::FailureClass::Signal),
+    ("walltime", v1::FailureClass::Walltime),
+    ("memory", v1::FailureClass::Memory),
+    ("start", v1::FailureClass::Start),
+    ("outputs", v1::FailureClass::Outputs),
+    ("lost", v1::FailureClass::Lost),
+];
+
+/// Reads the rules in their order.
+pub(super) fn read(node: &Node, found: &mut Found) -> Vec<v1::RetryRule> {
+    fields::elements(node, found)
+        .iter()
+        .filter_map(|node| rule(node, found))
+        .collect()
+}
+
+fn rule(node: &Node, found: &mut Found) -> Option<v1::RetryRule> {
+    let fields = Fields::of(node, "a retry rule", &["exit", "on", "times"], found)?;
+    let Some(times) = fields.take("times") else {
+        found.say(
+            node.at,
+            "this retry rule does not say how often",
+            "add `times: 2`",
+        );
+        return None;
+    };
+    let times = fields::integer(times, 1, TIMES_MAX, found)?;
+    let exit_codes = match fields.take("exit") {
+        Some(codes) => exit_codes(codes, found),
+        None => Vec::new(),
+    };
+    let classes = match fields.take("on") {
+        Some(words) => {
+            let words = fields::elements(words, found).iter();
+            words
+                .filter_map(|word| fields::choice(word, &FAILURES, found))
+                .map(i32::from)
+                .collect()
+        }
+        None => Vec::new(),
+    };
+    Some(v1::RetryRule {
+        exit_codes,
+        classes,
+        times,
+    })
+}
+
+fn exit_codes(node: &Node, found: &mut Found) -> Vec<v1::ExitCodeRange> {
+    let mut ranges = Vec::new();
+    for node in fields::elements(node, found) {
+        let Some(text) = node.text(found) else {
+            continue;
+        };
+        let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+        let code = |text: &str| {
+            text.trim()
+                .parse()
+                .ok()
+                .filter(|code| EXIT_CODES.contains(code))
+        };
+        match (code(first), code(last)) {
+            (Some(first), Some(last)) if first <= last => {
+                ranges.push(v1::ExitCodeRange { first, last });
+            }
+            _ => {
+                let what = format!("`{text}` is no exit code of a failure and no range of them");
+                found.say(
+                    node.at,
+                    what,
+                    "write a code from 1 to 255, or a range like \"80-89\"",
+                );
+            }
+        }
+    }
+    ranges
+}
