@@ -13,8 +13,8 @@ mod attempts;
 mod batches;
 mod check;
 mod queues;
-mod sites;
-mod submit;
+pub mod sites;
+pub mod submit;
 
 use crate::class::ClassTable;
 use crate::effect::Effect;

@@ -141,13 +141,7 @@ impl World {
             });
         }
         let id = site.id;
-        if site.incarnation.as_deref() != Some(incarnation) && site.running > 0 {
-            let until = "its open leases are out".to_string();
-            return Err(Rejected::SiteClaimed {
-                name: name.to_string(),
-                until,
-            });
-        }
+        check_claim(site, incarnation)?;
         site.session = Some(session);
         site.incarnation = Some(incarnation.to_string());
         site.agent_version = agent_version.to_string();
@@ -159,7 +153,14 @@ impl World {
             .map(|lease| lease.task)
             .collect();
         for task in gone {
-            self.end_attempt(task, AttemptEnd::bare(Outcome::Lost), &mut effects);
+            // What was never reported preparing or running may not have arrived.
+            let outcome = match self.jobs[&task.job].tasks.active[&task.index].state {
+                ActiveState::Leased => Outcome::NotRun,
+                ActiveState::Starting
+                | ActiveState::Running { .. }
+                | ActiveState::Stopping { .. } => Outcome::Lost,
+            };
+            self.end_attempt(task, AttemptEnd::bare(outcome), &mut effects);
         }
         // A stop is derived from state in every session.
         effects.extend(self.stops_at(id));
@@ -316,6 +317,26 @@ impl World {
         }
         Ok(effects)
     }
+}
+
+/// Another state directory may take a site over only when the admitted one has
+/// neither a live session nor an open lease.
+pub fn check_claim(site: &Site, incarnation: &str) -> Result<(), Rejected> {
+    let admitted = site.incarnation.as_deref();
+    if admitted.is_none_or(|admitted| admitted == incarnation) {
+        return Ok(());
+    }
+    let until = if site.session.is_some() {
+        "its session ends"
+    } else if site.running > 0 {
+        "its open leases are out"
+    } else {
+        return Ok(());
+    };
+    Err(Rejected::SiteClaimed {
+        name: site.spec.name.clone(),
+        until: until.to_string(),
+    })
 }
 
 fn check_site(spec: &SiteSpec) -> Result<(), Rejected> {
