@@ -1,13 +1,97 @@
 //! What the scheduler keeps on disk: journal, snapshots, history and spool, under one directory and one lock.
 //!
-//! The rule: nothing here knows what its bytes mean, and everything that it says is durable survives a power cut.
+//! The rule: nothing here knows what its bytes mean, and everything that it calls durable survives a power cut.
 //!
-//! [`journal`] keeps the records, [`history`] finished work (in the same durable step), both over an [`engine`].
+//! [`journal`] keeps the records and [`history`] finished work, in the same durable step, both over an [`engine`]; [`snapshot`]
+//! keeps the World's stream, [`spool`] the files of jobs. What is written when, and the conversion of events to bytes,
+//! is the driver's business. The entry points are [`Store::open`] and [`Store::replay`].
+//!
+//! ```text
+//! data_dir/lock                 one process at a time
+//! data_dir/journal/             sled: journal and history
+//! data_dir/journal.mark         what was acknowledged
+//! data_dir/snapshots/through-N  the effect of records 1..=N
+//! data_dir/spool/               files by sha256, uploads as .part
+//! ```
 
 mod durable_file;
 pub mod engine;
 mod error;
 pub mod history;
 pub mod journal;
+mod lock;
+pub mod snapshot;
+pub mod spool;
+
+use std::path::Path;
+use std::sync::Arc;
 
 pub use error::StoreError;
+
+use engine::embedded::SledEngine;
+use journal::{Journal, JournalOptions, Records, Sequence};
+use lock::DirectoryLock;
+use snapshot::{SnapshotReader, Snapshots};
+use spool::{Spool, SpoolLimits};
+
+/// How to open a data directory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// See [`JournalOptions::accept_loss_after`].
+    pub accept_loss_after: Option<Sequence>,
+    /// Bounds of the spool.
+    pub spool: SpoolLimits,
+}
+
+/// The open data directory; its parts may go to different threads, the lock lasts as long as any of them.
+#[derive(Debug)]
+pub struct Store {
+    /// The journal; its owner is the only writer. Gives out the history, too.
+    pub journal: Journal,
+    /// The snapshots.
+    pub snapshots: Snapshots,
+    /// The spool.
+    pub spool: Spool,
+}
+
+/// What a restart begins with: the newest snapshot, then the records after it, both read as they are asked for.
+pub struct Replay<'a> {
+    /// The World as it was, unless it starts empty.
+    pub snapshot: Option<SnapshotReader>,
+    /// What happened since.
+    pub records: Records<'a>,
+}
+
+impl Store {
+    /// Opens or creates a data directory and checks what can be checked without reading all of it.
+    pub fn open(data_dir: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        durable_file::create_directory(data_dir)?;
+        let lock = Arc::new(DirectoryLock::acquire(&data_dir.join("lock"))?);
+        let snapshots = Snapshots::open(data_dir.join("snapshots"), Arc::clone(&lock))?;
+        let engine = SledEngine::open(&data_dir.join("journal"))?;
+        let snapshot_through = snapshots.newest()?.unwrap_or_default();
+        let journal_options = JournalOptions {
+            accept_loss_after: options.accept_loss_after,
+            snapshot_through,
+        };
+        let journal = Journal::open(Box::new(engine), journal_options)?;
+        let spool = Spool::open(data_dir.join("spool"), options.spool, lock)?;
+        Ok(Self {
+            journal,
+            snapshots,
+            spool,
+        })
+    }
+
+    /// The newest snapshot and the records after it.
+    pub fn replay(&self) -> Result<Replay<'_>, StoreError> {
+        let snapshot = self.snapshots.read()?;
+        let through = snapshot
+            .as_ref()
+            .map_or(Sequence::ZERO, SnapshotReader::through);
+        Ok(Replay {
+            snapshot,
+            records: self.journal.read_after(through),
+        })
+    }
+}

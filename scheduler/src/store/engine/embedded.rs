@@ -17,6 +17,7 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional as _};
 
@@ -32,13 +33,17 @@ const CACHE_BYTES: u64 = 8 << 20;
 /// How often sled looks for segments to clean (only its background thread does that).
 const CLEANING_PERIOD_MS: u64 = 1000;
 
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_POLL: Duration = Duration::from_millis(5);
+
 /// sled with what it lacks.
 #[derive(Debug)]
 pub struct SledEngine {
     path: PathBuf,
-    /// Gone only while this is being dropped.
+    /// Empty only while this is being dropped.
     db: Option<sled::Db>,
-    trees: [sled::Tree; TreeName::ALL.len()],
+    /// By [`TreeName`]; empty only while this is being dropped.
+    trees: Vec<sled::Tree>,
     data_file: File,
     mark: MarkFile,
 }
@@ -54,13 +59,12 @@ impl SledEngine {
             .segment_size(SEGMENT_BYTES)
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(Some(CLEANING_PERIOD_MS));
-        let db = guarded.run("open", || config.open())?;
+        let db = open_when_free(guarded, &config)?;
         let tree = |name: TreeName| guarded.run("open", || db.open_tree(name.as_str()));
-        let trees = [
-            tree(TreeName::Meta)?,
-            tree(TreeName::Journal)?,
-            tree(TreeName::History)?,
-        ];
+        let trees = TreeName::ALL
+            .into_iter()
+            .map(tree)
+            .collect::<Result<_, _>>()?;
         let data_path = directory.join("db");
         let data_file = File::options()
             .read(true)
@@ -98,7 +102,7 @@ impl Engine for SledEngine {
                 )
             })
             .collect();
-        let touched: Vec<usize> = (0..self.trees.len())
+        let touched: Vec<usize> = (0..TreeName::ALL.len())
             .filter(|tree| writes.iter().any(|(at, ..)| at == tree))
             .collect();
         let guarded = Guarded { path: &self.path };
@@ -141,6 +145,30 @@ impl Engine for SledEngine {
     }
 }
 
+/// Opens sled; waits a little for its lock, which an engine dropped a moment ago in this process still holds until
+/// sled's own threads have let go of the file.
+fn open_when_free(guarded: Guarded<'_>, config: &sled::Config) -> Result<sled::Db, StoreError> {
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match guarded.run("open", || config.open()) {
+            // sled says only in words that its file is locked.
+            Err(StoreError::Io { source, .. })
+                if source.to_string().contains("could not acquire lock") =>
+            {
+                if Instant::now() >= deadline {
+                    let path = guarded.path.join("db");
+                    return Err(StoreError::Locked {
+                        path,
+                        holder: "another process".to_owned(),
+                    });
+                }
+                std::thread::sleep(LOCK_POLL);
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// One atomic step over several trees; sled recovers all of it or nothing.
 fn apply_across(
     trees: &[sled::Tree],
@@ -163,9 +191,9 @@ fn apply_across(
 
 impl Drop for SledEngine {
     fn drop(&mut self) {
-        let db = self.db.take();
+        let (db, trees) = (self.db.take(), std::mem::take(&mut self.trees));
         // After an I/O error sled may panic while it is dropped; there is nobody left to tell.
-        let _ = catch_unwind(AssertUnwindSafe(move || drop(db)));
+        let _ = catch_unwind(AssertUnwindSafe(move || drop((trees, db))));
     }
 }
 
