@@ -79,6 +79,14 @@ pub enum AttemptError {
     /// The lock is held by a process that is not visible from here.
     #[error("the lock {} is held from another PID namespace or host; keep the state directory on a local disk and run one agent on it", .0.display())]
     OwnerHidden(PathBuf),
+    /// Processes of a dead attempt would not die.
+    #[error("processes {pids:?} of {} cannot be killed; until they are gone the attempt stays open", path.display())]
+    Survivors {
+        /// The attempt's directory.
+        path: PathBuf,
+        /// What is left of it.
+        pids: Vec<i32>,
+    },
 }
 
 impl AttemptError {
@@ -291,7 +299,13 @@ impl AttemptDir {
             Phase::NotStarted => {}
             Phase::ShimDied => {
                 if self.lease()?.boot_id == boot::boot_id() {
-                    crate::shim::tree::sweep(&self.path);
+                    let pids = crate::shim::tree::sweep(&self.path);
+                    if !pids.is_empty() {
+                        return Err(AttemptError::Survivors {
+                            path: self.path.clone(),
+                            pids,
+                        });
+                    }
                 }
             }
         }

@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
+use nix::unistd::{User, getuid};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::attempt::{AttemptDir, AttemptError, LeaseId, Phase};
@@ -90,6 +91,7 @@ pub struct AttemptEnded {
 #[derive(Debug)]
 pub struct ProcessDriver {
     program: PathBuf,
+    user: String,
     watch: Watch,
 }
 
@@ -102,8 +104,14 @@ impl ProcessDriver {
         program: PathBuf,
         ended: UnboundedSender<AttemptEnded>,
     ) -> Result<Self, DriverError> {
+        let uid = getuid();
+        let user = User::from_uid(uid)
+            .ok()
+            .flatten()
+            .map_or(uid.to_string(), |user| user.name);
         Ok(Self {
             program,
+            user,
             watch: Watch::new(ended)?,
         })
     }
@@ -117,6 +125,7 @@ impl ProcessDriver {
             .arg(dir.path())
             .env_clear()
             .env(SHIM_DIR_VARIABLE, dir.path())
+            .env("USER", &self.user)
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -1,2 +1,189 @@
-//! Process trees.
-pub(crate) fn sweep(_dir: &std::path::Path) {}
+//! Process trees, as `/proc` tells of them: who descends from whom, how much
+//! memory they hold, and the sweep after a shim that was killed.
+//!
+//! Killing by tree is a repeated pass: a process that forks while it is being
+//! looked for leaves children that the nearest subreaper adopts, so the next
+//! pass finds them; it is over when the subreaper has no child left. What can
+//! escape is said at [`sweep`].
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, SysconfVar, sysconf};
+
+use crate::drivers::process::SHIM_DIR_VARIABLE;
+
+/// In a job's environment: its working directory.
+pub(crate) const SCRATCH_VARIABLE: &str = "JERO_SCRATCH";
+
+const SWEEP_MAX: Duration = Duration::from_secs(10);
+const SWEEP_PAUSE: Duration = Duration::from_millis(10);
+
+/// A mounted `/proc`, of this PID namespace or of another.
+#[derive(Debug, Clone)]
+pub(crate) struct Procfs(PathBuf);
+
+impl Procfs {
+    /// The one of this process.
+    pub(crate) fn own() -> Self {
+        Self(PathBuf::from("/proc"))
+    }
+
+    /// The one that the process `pid` sees.
+    pub(crate) fn of(pid: i32) -> Self {
+        Self(PathBuf::from(format!("/proc/{pid}/root/proc")))
+    }
+
+    /// Every process.
+    pub(crate) fn all(&self) -> Vec<i32> {
+        let Ok(entries) = fs::read_dir(&self.0) else {
+            return Vec::new();
+        };
+        entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect()
+    }
+
+    /// Every process that descends from `root`, without `root`; zombies too.
+    pub(crate) fn descendants(&self, root: i32) -> Vec<i32> {
+        let parents: Vec<(i32, i32)> = self
+            .all()
+            .into_iter()
+            .filter_map(|pid| Some((pid, self.parent(pid)?)))
+            .collect();
+        let mut found = vec![root];
+        let mut next = 0;
+        while next < found.len() {
+            let parent = found[next];
+            found.extend(
+                parents
+                    .iter()
+                    .filter(|(_, of)| *of == parent)
+                    .map(|(pid, _)| *pid),
+            );
+            next += 1;
+        }
+        found.split_off(1)
+    }
+
+    /// Resident memory of these processes together, in MiB. The cheap sum
+    /// counts shared pages once for each process; only where that exceeds
+    /// `max_mib` are they counted in proportion, which the kernel computes by
+    /// walking page tables.
+    pub(crate) fn resident_mib(&self, pids: &[i32], max_mib: i64) -> i64 {
+        let sum_kib = pids
+            .iter()
+            .filter_map(|pid| self.rss_kib(*pid))
+            .sum::<i64>();
+        if max_mib == 0 || to_mib(sum_kib) <= max_mib {
+            return to_mib(sum_kib);
+        }
+        let shared_once = |pid: &i32| self.pss_kib(*pid).or_else(|| self.rss_kib(*pid));
+        to_mib(pids.iter().filter_map(shared_once).sum())
+    }
+
+    /// The parent's pid: the second field after the name, which may hold
+    /// anything, blanks and brackets too.
+    fn parent(&self, pid: i32) -> Option<i32> {
+        let stat = fs::read(self.0.join(format!("{pid}/stat"))).ok()?;
+        let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
+        let fields = std::str::from_utf8(&stat[after_name..]).ok()?;
+        fields.split_ascii_whitespace().nth(1)?.parse().ok()
+    }
+
+    fn rss_kib(&self, pid: i32) -> Option<i64> {
+        let statm = fs::read_to_string(self.0.join(format!("{pid}/statm"))).ok()?;
+        let pages: i64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+        let page_bytes = sysconf(SysconfVar::PAGE_SIZE).ok()??;
+        Some(pages.saturating_mul(page_bytes) / 1024)
+    }
+
+    fn pss_kib(&self, pid: i32) -> Option<i64> {
+        let rollup = fs::read_to_string(self.0.join(format!("{pid}/smaps_rollup"))).ok()?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse().ok()
+    }
+}
+
+/// Sends a signal to every descendant of this process.
+pub(crate) fn signal_descendants(signal: Signal) {
+    for pid in Procfs::own().descendants(own_pid()) {
+        // It may have ended meanwhile.
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+/// Kills what is left of an attempt whose shim is gone, and waits until it is
+/// dead: whatever carries the attempt's directory in the environment it was
+/// started with (`JERO_SHIM_DIR` of shim and guard, `JERO_SCRATCH` of the job)
+/// and all that descends from it. Returns the pids of what would not die.
+///
+/// The kernel (with a PID namespace) or the guard (without) has done this
+/// already unless both shim and guard were killed at once. Only then can a
+/// process escape: one that left the tree, with an environment of its own.
+pub(crate) fn sweep(attempt: &Path) -> Vec<i32> {
+    let give_up = Instant::now() + SWEEP_MAX;
+    loop {
+        let left = marked(attempt);
+        if left.is_empty() || Instant::now() > give_up {
+            return left.into_iter().collect();
+        }
+        for pid in left {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        std::thread::sleep(SWEEP_PAUSE);
+    }
+}
+
+fn marked(attempt: &Path) -> BTreeSet<i32> {
+    let procfs = Procfs::own();
+    let mut found = BTreeSet::new();
+    for pid in procfs.all() {
+        if pid != own_pid() && is_marked(pid, attempt) {
+            found.insert(pid);
+            found.extend(procfs.descendants(pid));
+        }
+    }
+    found
+}
+
+/// Zombies have no environment and so are not marked.
+fn is_marked(pid: i32, attempt: &Path) -> bool {
+    let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else {
+        return false;
+    };
+    let (scratch, shim) = (attempt.join("scratch"), attempt.to_owned());
+    environment.split(|byte| *byte == 0).any(|entry| {
+        value_of(entry, SCRATCH_VARIABLE).is_some_and(|value| same_place(value, &scratch))
+            || value_of(entry, SHIM_DIR_VARIABLE).is_some_and(|value| same_place(value, &shim))
+    })
+}
+
+fn value_of<'a>(entry: &'a [u8], name: &str) -> Option<&'a Path> {
+    let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+    Some(Path::new(OsStr::from_bytes(value)))
+}
+
+/// Compares by the last names first, so that canonical forms, which cost
+/// system calls, are only asked for where they matter.
+fn same_place(a: &Path, b: &Path) -> bool {
+    a.file_name() == b.file_name()
+        && (a == b
+            || a.canonicalize()
+                .ok()
+                .is_some_and(|a| b.canonicalize().ok() == Some(a)))
+}
+
+fn own_pid() -> i32 {
+    nix::unistd::getpid().as_raw()
+}
+
+fn to_mib(kib: i64) -> i64 {
+    kib.div_euclid(1024) + i64::from(kib.rem_euclid(1024) > 0)
+}

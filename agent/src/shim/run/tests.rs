@@ -105,9 +105,12 @@ fn the_contact_deadline_is_read_again_before_it_counts() {
 /// deadline long past, though the job itself hardly ran.
 #[test]
 fn a_host_that_slept_past_the_deadline_stops_the_job() {
-    check(&[(900_000, Event::Timer)], expect![[r#"
+    check(
+        &[(900_000, Event::Timer)],
+        expect![[r#"
         900000 Timer: [TermTree] due Some(1200)
-    "#]]);
+    "#]],
+    );
     let unlimited = Limits {
         walltime_ms: 0,
         ..LIMITS
@@ -208,9 +211,12 @@ fn job_outlives_its_shim() {
 
 #[test]
 fn a_tree_gone_without_a_word_is_lost() {
-    check(&[(1100, Event::TreeGone)], expect![[r#"
+    check(
+        &[(1100, Event::TreeGone)],
+        expect![[r#"
         1100 TreeGone: [Record(Lost)] due None
-    "#]]);
+    "#]],
+    );
 }
 
 /// Whatever comes in whatever order: one record, the last effect, and only
