@@ -7,7 +7,11 @@
 
 /// Version 1 of the protocol.
 pub mod v1 {
-    #![allow(missing_docs, reason = "generated; the .proto files are the documentation")]
+    #![allow(
+        missing_docs,
+        clippy::large_enum_variant,
+        reason = "generated; the .proto files are the documentation"
+    )]
     tonic::include_proto!("jeroboam.v1");
 }
 

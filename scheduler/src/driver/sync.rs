@@ -1,0 +1,124 @@
+//! The thread that makes groups durable and then releases what waited for them.
+
+use super::Release;
+use crate::store::StoreError;
+use crate::store::history::{HistorySubject, HistoryWrite};
+use crate::store::journal::{Journal, Sequence};
+use crate::store::snapshot::Snapshots;
+use std::io::Write as _;
+use std::sync::mpsc;
+use tokio::sync::{mpsc as async_mpsc, watch};
+
+/// Whether a group became durable, or why it and all later ones never will.
+pub(super) type Synced = async_mpsc::Receiver<Result<(), String>>;
+
+/// What became durable together.
+#[derive(Default)]
+pub(super) struct Group {
+    /// Encoded events, in order.
+    pub records: Vec<Vec<u8>>,
+    /// Finished work that came with them.
+    pub history: Vec<HistoryEntry>,
+    /// In order, after the sync.
+    pub releases: Vec<Release>,
+    /// The World after the last record, when it is time for a snapshot.
+    pub snapshot: Option<Vec<u8>>,
+    /// Sum of the records' sizes.
+    pub bytes: usize,
+}
+
+/// One entry of the history.
+pub(super) struct HistoryEntry {
+    /// Index of the record that it came with.
+    pub record: usize,
+    /// What it is about.
+    pub subject: HistorySubject,
+    /// Encoded.
+    pub value: Vec<u8>,
+}
+
+impl Group {
+    /// True if nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.releases.is_empty() && self.snapshot.is_none()
+    }
+}
+
+/// Starts the thread. It ends when the returned sender is dropped.
+pub(super) fn start(
+    mut journal: Journal,
+    mut snapshots: Snapshots,
+    committed: watch::Sender<u64>,
+) -> (mpsc::Sender<Group>, Synced) {
+    // The owner hands over one group at a time, so this queue holds at most one.
+    let (sender, groups) = mpsc::channel::<Group>();
+    let (done, synced) = async_mpsc::channel(1);
+    let run = move || {
+        for group in groups {
+            let result = write(&mut journal, &mut snapshots, &group);
+            let result = result.map_err(|error| error.to_string());
+            if let Err(why) = &result {
+                tracing::error!(%why, "the journal failed; no further work is taken");
+            }
+            for release in group.releases {
+                release(result.as_ref().map(|_| ()).map_err(String::as_str));
+            }
+            committed.send_modify(|count| *count += 1);
+            let failed = result.is_err();
+            if done.blocking_send(result).is_err() || failed {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("sync".into())
+        .spawn(run)
+        .expect("a thread can be started");
+    (sender, synced)
+}
+
+fn write(
+    journal: &mut Journal,
+    snapshots: &mut Snapshots,
+    group: &Group,
+) -> Result<(), StoreError> {
+    let started = std::time::Instant::now();
+    let records: Vec<&[u8]> = group.records.iter().map(Vec::as_slice).collect();
+    let entries = group.history.iter();
+    let history: Vec<HistoryWrite<'_>> = entries
+        .map(|entry| HistoryWrite {
+            record: entry.record,
+            subject: entry.subject,
+            value: &entry.value,
+        })
+        .collect();
+    let last = journal.append(&records, &history)?;
+    if !records.is_empty() {
+        metrics::histogram!("jeroboam_journal_sync_seconds").record(started.elapsed());
+        metrics::histogram!("jeroboam_journal_group_records").record(records.len() as f64);
+    }
+    if let Some(world) = &group.snapshot {
+        keep_snapshot(journal, snapshots, last, world)?;
+    }
+    Ok(())
+}
+
+/// A snapshot that cannot be written costs room, not data: the journal stays.
+fn keep_snapshot(
+    journal: &mut Journal,
+    snapshots: &mut Snapshots,
+    last: Sequence,
+    world: &[u8],
+) -> Result<(), StoreError> {
+    let written = snapshots.begin(last).and_then(|mut writer| {
+        let path = journal.path();
+        writer.write_all(world).map_err(|source| StoreError::io("write snapshot", path, source))?;
+        writer.commit()
+    });
+    if let Err(error) = written {
+        tracing::error!(%error, "no snapshot was written; the journal keeps growing");
+        return Ok(());
+    }
+    while journal.truncate(last)? {}
+    Ok(())
+}
