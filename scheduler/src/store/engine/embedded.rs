@@ -291,3 +291,40 @@ impl DoubleEndedIterator for SledScan<'_> {
         self.step(DoubleEndedIterator::next_back)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_engine_becomes_an_error() {
+        let guarded = Guarded {
+            path: Path::new("journal"),
+        };
+        let error = guarded
+            .run("write to", || -> sled::Result<()> {
+                panic!("segment {} is odd", 7)
+            })
+            .expect_err("the panic");
+        let StoreError::EnginePanicked { message, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(message, "segment 7 is odd");
+        assert!(!error.is_retryable());
+    }
+
+    #[test]
+    fn the_kind_of_an_io_error_survives_the_engine() {
+        let guarded = Guarded {
+            path: Path::new("journal"),
+        };
+        let error = guarded.run("flush", || -> sled::Result<()> {
+            Err(sled::Error::Io(std::io::ErrorKind::StorageFull.into()))
+        });
+        let error = error.expect_err("the error");
+        assert!(
+            error.is_disk_full() && error.to_string().contains("free room"),
+            "{error}"
+        );
+    }
+}
