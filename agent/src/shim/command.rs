@@ -134,9 +134,24 @@ mod tests {
         check("jero", expect![[r#"Ok("/opt/jero")"#]]);
         check("env", expect![[r#"Ok("/usr/bin/env")"#]]);
         check("/usr/bin/env", expect![[r#"Ok("/usr/bin/env")"#]]);
-        check("no-such-program", expect![[r#"Err("program \"no-such-program\" not found on PATH (/usr/bin:/bin); name one that the site has, or send it as an input and call it ./no-such-program")"#]]);
-        check("./plain.sh", expect![[r#"Err("./plain.sh is not executable; send it with its executable bit, or run it by its interpreter")"#]]);
-        check("./missing.sh", expect![[r#"Err("program ./missing.sh cannot be run: No such file or directory; files of the batch must be named in inputs")"#]]);
+        check(
+            "no-such-program",
+            expect![[
+                r#"Err("program \"no-such-program\" not found on PATH (/usr/bin:/bin); name one that the site has, or send it as an input and call it ./no-such-program")"#
+            ]],
+        );
+        check(
+            "./plain.sh",
+            expect![[
+                r#"Err("./plain.sh is not executable; send it with its executable bit, or run it by its interpreter")"#
+            ]],
+        );
+        check(
+            "./missing.sh",
+            expect![[
+                r#"Err("program ./missing.sh cannot be run: No such file or directory; files of the batch must be named in inputs")"#
+            ]],
+        );
         check("", expect![[r#"Err("the program's name is empty")"#]]);
     }
 }
