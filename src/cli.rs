@@ -1,0 +1,120 @@
+//! The command line of `jero`: its verbs, and what each of them runs.
+
+use clap::{Parser, Subcommand};
+use jeroboam_proto::v1::change_request::Verb as ChangeVerb;
+
+use crate::failure::Failure;
+use crate::{batches, change, explain, get, jobs, logs, queues, sites, submit, wait};
+
+/// Batch scheduler that places jobs across federated data centres
+#[derive(Debug, Parser)]
+#[command(
+    name = "jero",
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 ok, 1 the work failed, 2 wrong usage or input, 3 scheduler
+unreachable, 4 refused by the scheduler, 5 something failed on this machine."
+)]
+pub struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// The verbs, in the order of `jero --help`.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Submit(submit::Args),
+    Batches(batches::Args),
+    Jobs(jobs::Args),
+    Job(jobs::DescribeArgs),
+    Logs(logs::Args),
+    Get(get::Args),
+    Wait(wait::Args),
+    Explain(explain::Args),
+    /// Cancels tasks: those that run are stopped, none starts any more
+    Cancel(change::Args),
+    /// Holds waiting tasks back until they are released
+    Hold(change::Args),
+    /// Lets held tasks go on
+    Release(change::Args),
+    /// Queues failed and cancelled tasks again
+    Retry(change::Args),
+    Queues(queues::Args),
+    #[command(subcommand)]
+    Queue(queues::Verb),
+    Sites(sites::Args),
+    #[command(subcommand)]
+    Site(sites::Verb),
+    Nodes(sites::NodesArgs),
+}
+
+impl Command {
+    /// Does what the command line asks for.
+    ///
+    /// # Errors
+    /// Whatever its verb fails with.
+    pub fn run(self) -> Result<(), Failure> {
+        match self.verb {
+            Verb::Submit(args) => client(submit::run(args)),
+            Verb::Batches(args) => client(batches::run(args)),
+            Verb::Jobs(args) => client(jobs::run(args)),
+            Verb::Job(args) => client(jobs::describe(args)),
+            Verb::Logs(args) => client(logs::run(args)),
+            Verb::Get(args) => client(get::run(args)),
+            Verb::Wait(args) => client(wait::run(args)),
+            Verb::Explain(args) => client(explain::run(args)),
+            Verb::Cancel(args) => client(change::run(ChangeVerb::Cancel, args)),
+            Verb::Hold(args) => client(change::run(ChangeVerb::Hold, args)),
+            Verb::Release(args) => client(change::run(ChangeVerb::Release, args)),
+            Verb::Retry(args) => client(change::run(ChangeVerb::Retry, args)),
+            Verb::Queues(args) => client(queues::list(args)),
+            Verb::Queue(verb) => client(queues::change(verb)),
+            Verb::Sites(args) => client(sites::list(args)),
+            Verb::Site(verb) => client(sites::one(verb)),
+            Verb::Nodes(args) => client(sites::nodes(args)),
+        }
+    }
+}
+
+/// Runs a verb that talks to a scheduler; one thread is enough for it.
+fn client(verb: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime
+        .map_err(|error| Failure::Here(error.into()))?
+        .block_on(verb)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        Command::command().debug_assert();
+    }
+
+    #[test]
+    fn every_visible_verb_says_what_it_does() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let about = command
+                .get_about()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                !about.is_empty() && !about.contains('\n'),
+                "{path}: {about:?}"
+            );
+            command
+                .get_subcommands()
+                .for_each(|verb| check(verb, &path));
+        }
+        check(&Command::command(), "");
+    }
+}

@@ -1,0 +1,190 @@
+//! `jero explain`: why a task waits, and what would let it run.
+
+use jeroboam_proto::v1;
+use serde::Serialize;
+
+use crate::client::{Remote, Scheduler};
+use crate::failure::Failure;
+use crate::output::{self, Amounts, Output, Waiting};
+use crate::selector::JobId;
+
+/// Says why a task waits, what refuses it where, and what would let it run
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  jero explain 'job-17[4]'
+  jero explain job-17              its first task that waits
+  jero explain job-17 --output json | jq -r .waiting.code")]
+pub struct Args {
+    /// The task: job-17[4]; of job-17 the first that waits
+    #[arg(value_name = "ID")]
+    task: JobId,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Serialize)]
+struct Explanation {
+    task: String,
+    state: &'static str,
+    waiting: Option<Waiting>,
+    position: Option<u64>,
+    refusals: Vec<Refusal>,
+    shares: Vec<Share>,
+}
+
+#[derive(Debug, Serialize)]
+struct Refusal {
+    site: String,
+    reason: Option<Waiting>,
+    nodes: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct Share {
+    queue: String,
+    weight: u32,
+    entitlement: Amounts,
+    held: Amounts,
+    key_milli: i64,
+}
+
+/// Explains a task.
+///
+/// # Errors
+/// Unreachable, refused, or no single task was named.
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let scheduler = Scheduler::of(&args.remote)?;
+    let index = match (args.task.index(), args.task.ranges.is_empty()) {
+        (Some(index), _) => index,
+        (None, true) => first_waiting(&scheduler, args.task.job).await?,
+        (None, false) => {
+            let remedy = format!("write `job-{}[INDEX]`", args.task.job);
+            return Err(Failure::input("one task is explained at a time", remedy));
+        }
+    };
+    let task = Some(v1::Task {
+        job: args.task.job,
+        index,
+    });
+    let reply = scheduler
+        .answer(scheduler.client().explain(v1::ExplainRequest { task }))
+        .await?;
+    args.output.print(&explanation(reply), table)
+}
+
+/// The first element that waits, in the order of how near it is to running;
+/// if none waits, the job's first.
+async fn first_waiting(scheduler: &Scheduler, job: u64) -> Result<u32, Failure> {
+    const WAITING: [v1::TaskState; 3] = [
+        v1::TaskState::Queued,
+        v1::TaskState::Blocked,
+        v1::TaskState::Held,
+    ];
+    let request = v1::DescribeJobRequest {
+        job,
+        ranges: Vec::new(),
+        attempts_max: 1,
+    };
+    let reply = scheduler
+        .answer(scheduler.client().describe_job(request))
+        .await?;
+    let first_in = |state: v1::TaskState| {
+        let elements = reply
+            .states
+            .iter()
+            .filter(|elements| elements.state() == state);
+        elements
+            .flat_map(|elements| &elements.ranges)
+            .map(|range| range.first)
+            .min()
+    };
+    Ok(WAITING.into_iter().find_map(first_in).unwrap_or(0))
+}
+
+fn explanation(reply: v1::ExplainReply) -> Explanation {
+    let task = reply.task.unwrap_or_default();
+    let refusals = reply.refusals.into_iter().map(|refusal| Refusal {
+        reason: Waiting::of(refusal.reason.as_ref()),
+        site: refusal.site,
+        nodes: refusal.nodes,
+    });
+    let shares = reply.path.into_iter().map(|step| Share {
+        entitlement: Amounts::of(step.entitlement.as_ref()),
+        held: Amounts::of(step.held.as_ref()),
+        queue: step.queue,
+        weight: step.weight,
+        key_milli: step.key_milli,
+    });
+    Explanation {
+        task: format!("job-{}[{}]", task.job, task.index),
+        state: output::state(reply.state),
+        waiting: Waiting::of(reply.waiting.as_ref()),
+        position: (reply.position != 0).then_some(reply.position),
+        refusals: refusals.collect(),
+        shares: shares.collect(),
+    }
+}
+
+fn table(explanation: &Explanation) -> String {
+    let waiting = explanation.waiting.as_ref();
+    let position = explanation
+        .position
+        .map(|position| format!("{position} of all that wait"));
+    let mut text = output::facts(&[
+        ("task", explanation.task.clone()),
+        ("state", explanation.state.to_owned()),
+        (
+            "waits because",
+            waiting
+                .map(|reason| reason.text.clone())
+                .unwrap_or_default(),
+        ),
+        (
+            "would run if",
+            waiting
+                .map(|reason| reason.remedy.clone())
+                .unwrap_or_default(),
+        ),
+        ("position", position.unwrap_or_default()),
+    ]);
+    if !explanation.refusals.is_empty() {
+        let rows = explanation.refusals.iter().map(|refusal| {
+            let reason = refusal.reason.as_ref().map(|reason| reason.text.clone());
+            vec![
+                refusal.site.clone(),
+                refusal.nodes.to_string(),
+                reason.unwrap_or_default(),
+            ]
+        });
+        text += "\n\n";
+        text += &output::table(&["site", ">nodes", "refuse it because"], rows.collect());
+    }
+    if !explanation.shares.is_empty() {
+        let rows = explanation.shares.iter().map(|share| {
+            let key = format!(
+                "{}.{:03}",
+                share.key_milli / 1000,
+                (share.key_milli % 1000).abs()
+            );
+            let queue = if share.queue.is_empty() {
+                "(all)"
+            } else {
+                &share.queue
+            };
+            let (entitlement, held) = (share.entitlement.text(), share.held.text());
+            vec![
+                queue.to_owned(),
+                share.weight.to_string(),
+                entitlement,
+                held,
+                key,
+            ]
+        });
+        let headings = ["queue", ">weight", "entitlement", "held", ">key"];
+        text += "\n\n";
+        text += &output::table(&headings, rows.collect());
+    }
+    text
+}

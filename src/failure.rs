@@ -1,0 +1,261 @@
+//! What can end a verb of `jero` early, and with which exit code.
+//!
+//! The rule: every failure says what was wrong, where, and what to do, on
+//! standard error; nothing is printed on standard output in its place.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tonic::Status;
+use tonic_types::StatusExt as _;
+
+use crate::batch_file::Faults;
+
+/// Why a verb did not do what it was asked for.
+#[derive(Debug)]
+pub enum Failure {
+    /// The scheduler did its part; the work itself failed.
+    Work(String),
+    /// A wrong argument or input.
+    Input {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A batch file with faults.
+    BatchFile(Faults),
+    /// Nobody answers at the scheduler's address, or not any more.
+    Unreachable {
+        /// The address.
+        server: String,
+        /// What was tried last, and what came of it.
+        cause: String,
+    },
+    /// The scheduler answered no.
+    Refused(Box<Refusal>),
+    /// A local file could not be read or written.
+    Local {
+        /// What was being done: "write".
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A part of the program that runs on this machine failed.
+    Here(anyhow::Error),
+}
+
+/// A refusal as the scheduler words it.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Stable name of the kind: `UNKNOWN_QUEUE`; else the gRPC code.
+    pub reason: String,
+    /// What is wrong.
+    pub what: String,
+    /// Where, if there is such a place.
+    pub place: String,
+    /// What to do, if the scheduler knows.
+    pub remedy: String,
+    /// Fields of the request that are wrong, and how.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Failure {
+    /// A wrong argument or input.
+    pub fn input(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Input {
+            what: what.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    /// For `map_err` where a local file is read or written.
+    pub fn local(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Local {
+            operation,
+            path,
+            source,
+        }
+    }
+
+    /// What a call's status means, of the scheduler at this address.
+    pub fn of_status(status: &Status, server: &str) -> Self {
+        let details = status.get_error_details();
+        if is_lost(status) && details.error_info().is_none() {
+            return Self::Unreachable {
+                server: server.to_owned(),
+                cause: causes(status),
+            };
+        }
+        let mut refusal = Refusal {
+            reason: format!("{:?}", status.code()),
+            what: status.message().to_owned(),
+            place: String::new(),
+            remedy: remedy_for(status.code()).to_owned(),
+            fields: Vec::new(),
+        };
+        if let Some(info) = details.error_info() {
+            refusal.reason.clone_from(&info.reason);
+            refusal.place = info.metadata.get("place").cloned().unwrap_or_default();
+            refusal.remedy = info.metadata.get("remedy").cloned().unwrap_or_default();
+        }
+        if let Some(request) = details.bad_request() {
+            let fields = request.field_violations.iter();
+            refusal.fields = fields
+                .map(|wrong| (wrong.field.clone(), wrong.description.clone()))
+                .collect();
+        }
+        Self::Refused(Box::new(refusal))
+    }
+
+    /// The exit code, as `docs/commands.md` lists them.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Work(_) => 1,
+            Self::Input { .. } | Self::BatchFile(_) => 2,
+            Self::Unreachable { .. } => 3,
+            Self::Refused(_) => 4,
+            Self::Local { .. } | Self::Here(_) => 5,
+        })
+    }
+}
+
+/// True if the connection, not the scheduler, ended the call: the same call
+/// may succeed later. Statuses that came over the wire have no source.
+pub fn is_lost(status: &Status) -> bool {
+    std::error::Error::source(status).is_some() || status.code() == tonic::Code::Unavailable
+}
+
+/// The status' message and those below it that say more.
+fn causes(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut next = std::error::Error::source(status);
+    while let Some(error) = next {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = error.source();
+    }
+    text
+}
+
+fn remedy_for(code: tonic::Code) -> &'static str {
+    match code {
+        tonic::Code::Unauthenticated => "give --token-file or set JERO_TOKEN_FILE",
+        tonic::Code::PermissionDenied => "ask the scheduler's administrator for the right",
+        tonic::Code::Unimplemented => "use the same version of jero as the scheduler's",
+        _ => "",
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Work(what) => write!(f, "{what}"),
+            Self::Input { what, remedy } => write!(f, "{what}\n  do: {remedy}"),
+            Self::BatchFile(faults) => write!(f, "{faults}"),
+            Self::Unreachable { server, cause } => write!(
+                f,
+                "the scheduler at {server} cannot be reached: {cause}\n  do: see that `jero serve` \
+                 runs there, or choose another by --server or JERO_SERVER"
+            ),
+            Self::Refused(refusal) => write!(f, "{refusal}"),
+            Self::Local {
+                operation,
+                path,
+                source,
+            } => {
+                write!(f, "cannot {operation} {}: {source}", path.display())
+            }
+            Self::Here(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused ({}): {}", self.reason, self.what)?;
+        for (field, what) in &self.fields {
+            write!(f, "\n  {field}: {what}")?;
+        }
+        if !self.place.is_empty() && !self.what.starts_with(&self.place) {
+            write!(f, "\n  at: {}", self.place)?;
+        }
+        if !self.remedy.is_empty() {
+            write!(f, "\n  do: {}", self.remedy)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use expect_test::expect;
+    use tonic_types::{ErrorDetails, StatusExt as _};
+
+    use super::*;
+
+    fn told(status: &Status) -> String {
+        let failure = Failure::of_status(status, "http://127.0.0.1:1");
+        format!("{failure}\n{:?}\n", failure.exit_code())
+    }
+
+    #[test]
+    fn refusals_say_reason_place_and_remedy() {
+        let metadata = [
+            ("place", "jobs[2].name"),
+            ("remedy", "give it another name"),
+        ];
+        let metadata: HashMap<String, String> = metadata
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        let mut details = ErrorDetails::with_error_info("INVALID", "jeroboam", metadata);
+        details.add_bad_request_violation("jobs[2].name", "is taken");
+        let code = tonic::Code::InvalidArgument;
+        let status = Status::with_error_details(code, "the name is taken", details);
+        expect![[r#"
+            refused (INVALID): the name is taken
+              jobs[2].name: is taken
+              at: jobs[2].name
+              do: give it another name
+            ExitCode(unix_exit_status(4))
+        "#]]
+        .assert_eq(&told(&status));
+        expect![[r#"
+            refused (Unauthenticated): no token
+              do: give --token-file or set JERO_TOKEN_FILE
+            ExitCode(unix_exit_status(4))
+        "#]]
+        .assert_eq(&told(&Status::unauthenticated("no token")));
+    }
+
+    #[test]
+    fn a_scheduler_that_says_why_it_stopped_is_not_unreachable() {
+        let details = ErrorDetails::with_error_info("STOPPED", "jeroboam", HashMap::new());
+        let code = tonic::Code::Unavailable;
+        let stopped = Status::with_error_details(code, "the journal's disk is full", details);
+        expect![[r#"
+            refused (STOPPED): the journal's disk is full
+            ExitCode(unix_exit_status(4))
+        "#]]
+        .assert_eq(&told(&stopped));
+        expect![[r#"
+            the scheduler at http://127.0.0.1:1 cannot be reached: connection refused
+              do: see that `jero serve` runs there, or choose another by --server or JERO_SERVER
+            ExitCode(unix_exit_status(3))
+        "#]]
+        .assert_eq(&told(&Status::unavailable("connection refused")));
+    }
+}

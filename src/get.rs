@@ -1,0 +1,222 @@
+//! `jero get`: the outputs of a batch or job, onto this machine.
+//!
+//! The rule: what stands under an output's name is the whole output, its
+//! checksum verified; what is on its way has another name and is continued by
+//! the next `get`. A file that is there with another content is never
+//! replaced unasked.
+
+mod download;
+
+use std::path::{Component, Path, PathBuf};
+
+use jeroboam_proto::v1;
+use jeroboam_units::Bytes;
+use serde::Serialize;
+
+use crate::client::{Patience, Remote, Scheduler};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::selector::Selector;
+use download::Fetched;
+
+/// Downloads the outputs of a batch, a job, or elements of a job
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Outputs are put at DIR/JOB-NAME/INDEX/PATH. What is there already is not
+fetched again, and what was cut off is continued.
+
+Examples:
+  jero get batch-3
+  jero get 'job-17[0-9]' --to results"
+)]
+pub struct Args {
+    /// Whose outputs: batch-3, job-17, job-17[3-7,9]
+    #[arg(value_name = "ID")]
+    selector: Selector,
+    /// Directory to put them in [default: the batch's or job's id]
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// Replace files that are there with another content
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// An output on this machine, in JSON.
+#[derive(Debug, Serialize)]
+struct OutputFile {
+    task: String,
+    path: String,
+    file: PathBuf,
+    size_bytes: u64,
+    sha256: String,
+    fetched: bool,
+}
+
+/// Downloads outputs.
+///
+/// # Errors
+/// Unreachable for too long, refused, or a file cannot be written.
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let scheduler = Scheduler::of(&args.remote)?;
+    let mut patience = Patience::through_a_restart();
+    let directory = args.to.unwrap_or_else(|| match &args.selector {
+        Selector::Batch(batch) => PathBuf::from(format!("batch-{batch}")),
+        Selector::Job { job, .. } => PathBuf::from(format!("job-{job}")),
+    });
+    let mut files = Vec::new();
+    for (job, ranges) in selected(&scheduler, &args.selector, &mut patience).await? {
+        let mut request = v1::ListOutputsRequest {
+            job: job.id,
+            ranges,
+            ..Default::default()
+        };
+        loop {
+            let page = scheduler
+                .insist(&mut patience, |scheduler| {
+                    let request = request.clone();
+                    async move { scheduler.files().list_outputs(request).await }
+                })
+                .await?;
+            for output in page.outputs {
+                let place = place(&directory, &job.name, &output)?;
+                let file = output.file.clone().unwrap_or_default();
+                let fetched =
+                    download::one(&scheduler, &file, &place, args.overwrite, &mut patience).await?;
+                files.push(output_file(output, place, fetched == Fetched::Now));
+            }
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+    args.output
+        .print(&files, |files| summary(files, &directory))
+}
+
+/// The jobs that are meant, each with the elements that are meant.
+async fn selected(
+    scheduler: &Scheduler,
+    selector: &Selector,
+    patience: &mut Patience,
+) -> Result<Vec<(v1::Job, Vec<v1::Range>)>, Failure> {
+    match selector {
+        Selector::Batch(batch) => {
+            let jobs = scheduler.jobs_of_batch(*batch, patience).await?;
+            if jobs.is_empty() {
+                let what = format!("there are no jobs of batch-{batch}");
+                return Err(Failure::input(what, "see `jero batches`"));
+            }
+            Ok(jobs.into_iter().map(|job| (job, Vec::new())).collect())
+        }
+        Selector::Job { job, ranges } => {
+            let request = v1::DescribeJobRequest {
+                job: *job,
+                attempts_max: 1,
+                ..Default::default()
+            };
+            let reply = scheduler
+                .insist(patience, |scheduler| {
+                    let request = request.clone();
+                    async move { scheduler.client().describe_job(request).await }
+                })
+                .await?;
+            Ok(vec![(reply.job.unwrap_or_default(), ranges.clone())])
+        }
+    }
+}
+
+/// Where an output goes. Names come from the scheduler: one that leads out of
+/// the directory is refused.
+fn place(directory: &Path, job: &str, output: &v1::TaskOutput) -> Result<PathBuf, Failure> {
+    let index = output.task.unwrap_or_default().index.to_string();
+    let path = output
+        .file
+        .as_ref()
+        .map(|file| file.path.as_str())
+        .unwrap_or_default();
+    let inside = |path: &str| {
+        let mut parts = Path::new(path).components().peekable();
+        parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
+    };
+    if inside(job) && inside(path) && !path.ends_with('/') {
+        return Ok(directory.join(job).join(index).join(path));
+    }
+    let what = format!("the output {path:?} of {job:?} leads out of the directory");
+    Err(Failure::input(
+        what,
+        "fetch the other jobs one by one, and tell the batch's author",
+    ))
+}
+
+fn output_file(output: v1::TaskOutput, place: PathBuf, fetched: bool) -> OutputFile {
+    let task = output.task.unwrap_or_default();
+    let file = output.file.unwrap_or_default();
+    OutputFile {
+        task: format!("job-{}[{}]", task.job, task.index),
+        path: file.path,
+        file: place,
+        size_bytes: file.size_bytes,
+        sha256: file.digest,
+        fetched,
+    }
+}
+
+fn summary(files: &[OutputFile], directory: &Path) -> String {
+    if files.is_empty() {
+        return "no outputs (yet)".to_owned();
+    }
+    let fetched = files.iter().filter(|file| file.fetched);
+    let bytes: u64 = fetched.clone().map(|file| file.size_bytes).sum();
+    let (fetched, there) = (
+        fetched.count(),
+        files.iter().filter(|file| !file.fetched).count(),
+    );
+    let bytes = Bytes(bytes).humane();
+    format!(
+        "{fetched} files ({bytes}) fetched, {there} were there, in {}",
+        directory.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_stay_in_the_directory() {
+        let placed = |job: &str, path: &str| {
+            let file = v1::File {
+                path: path.to_owned(),
+                ..Default::default()
+            };
+            let task = v1::Task { job: 17, index: 4 };
+            let output = v1::TaskOutput {
+                task: Some(task),
+                file: Some(file),
+            };
+            place(Path::new("out"), job, &output).ok()
+        };
+        assert_eq!(
+            placed("gen", "a/b.json"),
+            Some(PathBuf::from("out/gen/4/a/b.json"))
+        );
+        for (job, path) in [
+            ("..", "a"),
+            ("/etc", "a"),
+            ("", "a"),
+            ("gen", ""),
+            ("gen", "../a"),
+            ("gen", "a/../../b"),
+            ("gen", "/etc/passwd"),
+            ("gen", "a/"),
+            ("gen", "."),
+        ] {
+            assert_eq!(placed(job, path), None, "{job} {path}");
+        }
+    }
+}

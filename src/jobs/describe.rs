@@ -1,0 +1,224 @@
+//! `jero job`: one job, its elements by state, and its latest attempts.
+
+use jeroboam_proto::v1;
+use jeroboam_proto::v1::outcome::Kind;
+use jeroboam_units::{Bytes, Instant, Span};
+use serde::Serialize;
+
+use super::Job;
+use crate::client::{Remote, Scheduler};
+use crate::failure::Failure;
+use crate::output::{self, Output};
+use crate::selector::{JobId, ranges_text};
+
+/// Shows one job: its tasks by state, why they wait or failed, its attempts
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  jero job job-17
+  jero job 'job-17[3-7]' --attempts 100
+  jero job job-17 --output json | jq '.attempts[].outcome'")]
+pub struct DescribeArgs {
+    /// The job, or elements of it: job-17, job-17[3-7]
+    #[arg(value_name = "ID")]
+    job: JobId,
+    /// Show at most so many attempts that have ended
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    attempts: u32,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Serialize)]
+struct Description {
+    #[serde(flatten)]
+    job: Job,
+    command: Vec<String>,
+    walltime_ms: i64,
+    states: Vec<Elements>,
+    attempts: Vec<Attempt>,
+}
+
+#[derive(Debug, Serialize)]
+struct Elements {
+    state: &'static str,
+    reason: String,
+    /// `3-7,9`
+    indexes: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Attempt {
+    task: String,
+    attempt: u32,
+    site: String,
+    node: String,
+    state: &'static str,
+    granted: Option<Instant>,
+    ended: Option<Instant>,
+    outcome: Option<Outcome>,
+    ran_ms: Option<i64>,
+    cpu_ms: Option<i64>,
+    memory_peak_mib: Option<i64>,
+}
+
+/// How an attempt ended: a stable word, and its number or text.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+/// Shows one job.
+///
+/// # Errors
+/// Unreachable or refused.
+pub async fn describe(args: DescribeArgs) -> Result<(), Failure> {
+    let scheduler = Scheduler::of(&args.remote)?;
+    let JobId { job, ranges } = args.job;
+    let request = v1::DescribeJobRequest {
+        job,
+        ranges,
+        attempts_max: args.attempts,
+    };
+    let reply = scheduler
+        .answer(scheduler.client().describe_job(request))
+        .await?;
+    args.output.print(&description(reply), table)
+}
+
+fn description(reply: v1::DescribeJobReply) -> Description {
+    let spec = reply.spec.unwrap_or_default();
+    let states = reply.states.into_iter().map(|elements| Elements {
+        state: output::state(elements.state),
+        indexes: ranges_text(&elements.ranges),
+        reason: elements.reason,
+    });
+    Description {
+        job: Job::of(reply.job.unwrap_or_default()),
+        command: spec.command,
+        walltime_ms: spec.walltime_ms,
+        states: states.collect(),
+        attempts: reply.attempts.into_iter().map(attempt).collect(),
+    }
+}
+
+fn attempt(attempt: v1::Attempt) -> Attempt {
+    let lease = attempt.lease.unwrap_or_default();
+    let task = lease.task.unwrap_or_default();
+    let ended = attempt.ended.as_ref();
+    let usage = ended.and_then(|ended| ended.usage);
+    let outcome = ended
+        .and_then(|ended| ended.outcome.clone()?.kind)
+        .map(outcome);
+    Attempt {
+        task: format!("job-{}[{}]", task.job, task.index),
+        attempt: lease.attempt,
+        site: attempt.site,
+        node: attempt.node,
+        state: if ended.is_some() {
+            "ended"
+        } else {
+            output::state(attempt.state)
+        },
+        granted: output::moment(attempt.granted_ms),
+        ended: output::moment(attempt.ended_ms),
+        outcome,
+        ran_ms: usage.map(|usage| usage.ended_ms - usage.started_ms),
+        cpu_ms: usage.map(|usage| usage.cpu_ms),
+        memory_peak_mib: usage.map(|usage| usage.memory_peak_mib),
+    }
+}
+
+fn outcome(kind: Kind) -> Outcome {
+    let word = |kind| Outcome {
+        kind,
+        code: None,
+        text: None,
+    };
+    let code = |kind, code| Outcome {
+        kind,
+        code: Some(code),
+        text: None,
+    };
+    let text = |kind, text| Outcome {
+        kind,
+        code: None,
+        text: Some(text),
+    };
+    match kind {
+        Kind::ExitCode(exit_code) => code("exit", exit_code),
+        Kind::Signal(signal) => code("signal", signal),
+        Kind::WalltimeExceeded(_) => word("walltime"),
+        Kind::MemoryExceeded(_) => word("memory"),
+        Kind::ContactLost(_) => word("contact_lost"),
+        Kind::Lost(_) => word("lost"),
+        Kind::NotRun(_) => word("not_run"),
+        Kind::Stopped(_) => word("stopped"),
+        Kind::StartFailed(why) => text("start_failed", why),
+        Kind::OutputsFailed(why) => text("outputs_failed", why),
+    }
+}
+
+impl Outcome {
+    fn words(&self) -> String {
+        match (self.kind, self.code, &self.text) {
+            ("exit", Some(0), _) => "ok".to_owned(),
+            (kind, Some(code), _) => format!("{kind} {code}"),
+            (kind, None, Some(text)) => format!("{}: {text}", kind.replace('_', " ")),
+            (kind, None, None) => kind.replace('_', " "),
+        }
+    }
+}
+
+fn table(description: &Description) -> String {
+    let mut facts = description.job.facts();
+    facts.push((
+        "command",
+        description.command.join(" ").replace('\n', "\\n"),
+    ));
+    facts.push(("walltime limit", Span(description.walltime_ms).to_string()));
+    let states = description.states.iter().map(|elements| {
+        vec![
+            elements.state.to_owned(),
+            elements.indexes.clone(),
+            elements.reason.clone(),
+        ]
+    });
+    let states = output::table(&["state", "elements", "reason"], states.collect());
+    let attempts = description.attempts.iter().map(attempt_row);
+    let headings = [
+        "attempt", "site", "node", "state", "granted", ">ran", ">cpu", ">memory", "outcome",
+    ];
+    let attempts = output::table(&headings, attempts.collect());
+    format!("{}\n\n{states}\n\n{attempts}", output::facts(&facts))
+}
+
+fn attempt_row(attempt: &Attempt) -> Vec<String> {
+    let span = |ms: Option<i64>| ms.map(|ms| Span(ms).humane()).unwrap_or_default();
+    let memory = attempt
+        .memory_peak_mib
+        .map(|mib| Bytes::from_mib(mib).humane());
+    vec![
+        format!("{}#{}", attempt.task, attempt.attempt),
+        attempt.site.clone(),
+        attempt.node.clone(),
+        attempt.state.to_owned(),
+        attempt
+            .granted
+            .map(|Instant(ms)| output::ago(ms))
+            .unwrap_or_default(),
+        span(attempt.ran_ms),
+        span(attempt.cpu_ms),
+        memory.unwrap_or_default(),
+        attempt
+            .outcome
+            .as_ref()
+            .map(Outcome::words)
+            .unwrap_or_default(),
+    ]
+}

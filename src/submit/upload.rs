@@ -1,0 +1,129 @@
+//! Inputs on their way to the scheduler: each content once, in chunks, from
+//! where the scheduler's copy ends.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use jeroboam_proto::v1;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use crate::batch_file::LocalFile;
+use crate::client::{Patience, Scheduler};
+use crate::content::{self, CHUNK_BYTES, Content};
+use crate::failure::Failure;
+
+/// Chunks read ahead of what the connection takes.
+const CHUNKS_AHEAD: usize = 4;
+
+/// Brings all inputs to the scheduler; their contents come back in order.
+pub(super) async fn all(
+    inputs: &[LocalFile],
+    scheduler: &Scheduler,
+) -> Result<Vec<Content>, Failure> {
+    let mut known: BTreeMap<&PathBuf, Content> = BTreeMap::new();
+    let mut contents = Vec::with_capacity(inputs.len());
+    let mut patience = Patience::short();
+    for input in inputs {
+        let content = match known.get(&input.from) {
+            Some(content) => content.clone(),
+            None => {
+                let file = File::open(&input.from).map_err(Failure::local("read", &input.from))?;
+                let content = content::of(file).map_err(Failure::local("read", &input.from))?;
+                one(&input.from, &content, scheduler, &mut patience).await?;
+                known.insert(&input.from, content.clone());
+                content
+            }
+        };
+        contents.push(content);
+    }
+    Ok(contents)
+}
+
+/// Brings one content to the scheduler, from where it has it.
+async fn one(
+    path: &Path,
+    content: &Content,
+    scheduler: &Scheduler,
+    patience: &mut Patience,
+) -> Result<(), Failure> {
+    loop {
+        let request = v1::FileStatusRequest {
+            digest: content.digest.clone(),
+        };
+        let status = scheduler
+            .insist(patience, |scheduler| {
+                let request = request.clone();
+                async move { scheduler.files().status(request).await }
+            })
+            .await?;
+        if status.complete {
+            return Ok(());
+        }
+        match put(path, content, status.received_bytes, scheduler).await? {
+            Ok(reply) if reply.complete => return Ok(()),
+            Ok(_) => {
+                let cut_off = Status::unavailable("the upload was cut off");
+                patience.bear(scheduler, &cut_off).await?;
+            }
+            Err(status) => patience.bear(scheduler, &status).await?,
+        }
+    }
+}
+
+/// Sends the content from `offset` on.
+async fn put(
+    path: &Path,
+    content: &Content,
+    offset: u64,
+    scheduler: &Scheduler,
+) -> Result<Result<v1::FileStatusReply, Status>, Failure> {
+    let mut file = File::open(path).map_err(Failure::local("read", path))?;
+    file.seek(SeekFrom::Start(offset))
+        .map_err(Failure::local("read", path))?;
+    let (chunks, stream) = mpsc::channel(CHUNKS_AHEAD);
+    let mut files = scheduler.files();
+    let sent = async move { files.put(ReceiverStream::new(stream)).await };
+    let reading = read(file, content.clone(), offset, chunks);
+    let (reply, read) = tokio::join!(sent, reading);
+    read.map_err(Failure::local("read", path))?;
+    Ok(reply.map(tonic::Response::into_inner))
+}
+
+/// Reads chunks until the content's end or until nobody takes them. The first
+/// message says what follows, also of an empty content.
+async fn read(
+    file: File,
+    content: Content,
+    offset: u64,
+    chunks: mpsc::Sender<v1::PutRequest>,
+) -> std::io::Result<()> {
+    let mut left = file.take(content.size_bytes.saturating_sub(offset));
+    let mut next = v1::PutRequest {
+        digest: content.digest,
+        size_bytes: content.size_bytes,
+        offset,
+        ..Default::default()
+    };
+    loop {
+        let mut data = Vec::with_capacity(CHUNK_BYTES);
+        let length = left
+            .by_ref()
+            .take(CHUNK_BYTES as u64)
+            .read_to_end(&mut data)?;
+        let first = !next.digest.is_empty();
+        if length == 0 && !first {
+            return Ok(());
+        }
+        let message = v1::PutRequest {
+            data: data.into(),
+            ..std::mem::take(&mut next)
+        };
+        if chunks.send(message).await.is_err() {
+            return Ok(());
+        }
+    }
+}
