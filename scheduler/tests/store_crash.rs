@@ -36,12 +36,9 @@ fn content(sequence: u64) -> Vec<u8> {
     } else {
         20 + sequence as usize % 180
     };
-    sequence
-        .to_le_bytes()
-        .into_iter()
-        .cycle()
-        .take(size)
-        .collect()
+    let mut bytes = sequence.to_le_bytes().repeat(size.div_ceil(8));
+    bytes.truncate(size);
+    bytes
 }
 
 /// Whether a job's history entry comes with this record.
@@ -100,7 +97,8 @@ fn append(store: &mut Store, count: u64) -> Result<u64, StoreError> {
 
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")
+    // The test harness leaves its own line open before the first one.
+    writeln!(out, "\n{line}")
         .and_then(|()| out.flush())
         .expect("the parent listens");
 }
@@ -372,6 +370,76 @@ fn a_full_disk_is_a_typed_error_and_loses_nothing_acknowledged() {
         check(directory.path(), acked, limit_bytes);
         let mut store = open(directory.path());
         append(&mut store, 10).expect("with room again it goes on");
+    }
+}
+
+/// Runs into the limit within one large group; does nothing when run as an ordinary test.
+#[test]
+fn child_fills_the_disk_with_one_group() {
+    let Some(directory) = child_directory() else {
+        return;
+    };
+    let limit_bytes: u64 = std::env::var(SEED)
+        .expect("a limit")
+        .parse()
+        .expect("a number");
+    // SAFETY: ignoring a signal installs no code.
+    unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.expect("the signal is ignored");
+    let mut store = open(&directory);
+    append(&mut store, 1).expect("the append succeeds");
+    setrlimit(Resource::RLIMIT_FSIZE, limit_bytes, limit_bytes).expect("the limit is set");
+    let record = vec![1; 60_000];
+    let group = vec![record.as_slice(); GROUP];
+    let history: Vec<HistoryWrite<'_>> = (0..GROUP)
+        .map(|record| HistoryWrite {
+            record,
+            subject: HistorySubject::Attempts { job: 1 },
+            value: group[0],
+        })
+        .collect();
+    say(&format!(
+        "full {}",
+        store
+            .journal
+            .append(&group, &history)
+            .is_err_and(|error| error.is_disk_full())
+    ));
+}
+
+/// Records of the large group, and their history entries.
+const GROUP: usize = 200;
+
+#[test]
+fn a_group_that_the_disk_cuts_anywhere_is_not_there_at_all() {
+    for limit_bytes in (1..7).map(|step| step * 5_000_000) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (mut child, lines) = start(
+            "child_fills_the_disk_with_one_group",
+            directory.path(),
+            limit_bytes,
+        );
+        let full = loop {
+            let line = lines
+                .recv_timeout(CHILD_WAIT)
+                .unwrap_or_else(|_| panic!("limit {limit_bytes}: {}", death(&mut child)));
+            if line.starts_with("full ") {
+                break line;
+            }
+        };
+        assert_eq!(full, "full true", "limit {limit_bytes}");
+        child.wait().expect("the child ends");
+        let store = open(directory.path());
+        let entries = store
+            .journal
+            .history()
+            .attempts(1, None, GROUP)
+            .expect("it reads")
+            .len();
+        assert_eq!(
+            (store.journal.last().0, entries),
+            (1, 0),
+            "limit {limit_bytes}"
+        );
     }
 }
 

@@ -276,7 +276,7 @@ fn truncation_is_bounded_and_reading_before_the_floor_is_an_error() {
     {
         calls += 1;
     }
-    assert_eq!(calls, 3);
+    assert!(calls > 700 / 20, "{calls} calls removed 700 values");
     assert_eq!(disk.with_tree(TreeName::Journal, |tree| tree.len()), 300);
     drop(journal);
     let mut journal = memory(&disk).expect("it opens again");
@@ -398,6 +398,16 @@ fn the_embedded_engine_tells_a_shortened_journal_and_a_missing_or_torn_mark() {
         ),
         "{error}"
     );
+    std::fs::remove_file(&mark).expect("the mark goes too");
+    let engine = SledEngine::open(&directory.path().join("journal")).expect("it opens");
+    let options = JournalOptions {
+        accept_loss_after: Some(Sequence(8)),
+        ..JournalOptions::default()
+    };
+    let journal = Journal::open(Box::new(engine), options).expect("the loss is accepted");
+    drop(journal);
+    let journal = embedded(directory.path()).expect("the mark is there again");
+    assert_eq!(read_all(&journal).expect("it reads").len(), 8);
 }
 
 #[test]

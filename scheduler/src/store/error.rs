@@ -45,6 +45,14 @@ pub enum StoreError {
         /// The message of the panic.
         message: String,
     },
+    /// A group could not be appended (or the journal not truncated): the journal takes nothing more until it is opened again.
+    #[error(
+        "cannot append to the journal, which takes nothing more until the service restarts: {source}"
+    )]
+    AppendFailed {
+        /// What failed below.
+        source: Box<StoreError>,
+    },
     /// An earlier append failed: whether its records are on disk is not known until the next open.
     #[error("the journal in {} takes nothing more after: {cause}; remove the cause and restart the service", path.display())]
     Poisoned {
@@ -222,13 +230,14 @@ impl StoreError {
                 source: sled::Error::Io(source),
                 ..
             } => is_full(source),
+            Self::AppendFailed { source } => source.is_disk_full(),
             Self::Poisoned { disk_full, .. } => *disk_full,
             _ => false,
         }
     }
 
-    /// Whether the same call can succeed later in this process, once its cause is gone; everything
-    /// else is fatal to the journal (restart) or says that the request itself is wrong.
+    /// Whether the same call can succeed later in this process, once its cause is gone; everything else is fatal
+    /// (a journal that failed is so even when only the disk was full) or says that the request itself is wrong.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::SpoolFull { .. }

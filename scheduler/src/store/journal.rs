@@ -12,8 +12,15 @@
 //! - After a failed append nothing more is taken ([`StoreError::Poisoned`]). Whether the failed group is on disk is only known at the
 //!   next open: it is then there as a whole or not at all, and nobody has been told of it.
 //!
-//! Giving space back: sled rewrites segments that are mostly dead and reuses them, so truncation bounds the file rather than
-//! shrinking it at once; the figures are in `tests/store_measure.rs`.
+//! Space: sled does not shrink its file, it cleans segments that are mostly dead and uses them again. A million records of 100 bytes
+//! in groups of 1,000 (114 MiB of frames) take 226 MiB; after truncating all of them and appending a million more, twice over, the file
+//! has 272 MiB: it stays at about twice the most that was ever held between two truncations, so that is what the interval of
+//! snapshots decides. Journals rotated as directories of their own would be given back whole, but the history could not be written
+//! in one atomic step with them, and would fall behind or run ahead in a crash: the plateau is the lesser evil. Memory
+//! stays near 150 MiB under that load at an 8 MiB cache. `tests/store_measure.rs` measures all of this again.
+//!
+//! Time (debug build, two cores, a virtual disk): groups of 1, 10, 100 and 1,000 such records go at 2,000, 19,000, 130,000 and 340,000
+//! records a second with the median group durable after 0.5 to 2 ms and 99 % after 1 to 9 ms, the second sync (of the mark) included.
 
 mod frame;
 mod loss;
@@ -37,8 +44,8 @@ pub const RECORD_BYTES_MAX: usize = 64 << 20;
 const FORMAT: u32 = 1;
 const FORMAT_KEY: &[u8] = b"format";
 const FLOOR_KEY: &[u8] = b"floor";
-/// Values that one call of [`Journal::truncate`] removes at most.
-const TRUNCATED_VALUES_MAX: usize = 256;
+/// Values that one call of [`Journal::truncate`] removes at most: about half a millisecond each.
+const TRUNCATED_VALUES_MAX: usize = 16;
 
 /// The number of a record; 0 stands before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -299,10 +306,12 @@ impl Journal {
     }
 
     fn poison_on_error(&mut self, done: Result<(), StoreError>) -> Result<(), StoreError> {
-        if let Err(error) = &done {
-            self.poisoned = Some((error.to_string(), error.is_disk_full()));
-        }
-        done
+        done.map_err(|source| {
+            self.poisoned = Some((source.to_string(), source.is_disk_full()));
+            StoreError::AppendFailed {
+                source: Box::new(source),
+            }
+        })
     }
 }
 
