@@ -408,6 +408,22 @@ fn the_embedded_engine_tells_a_shortened_journal_and_a_missing_or_torn_mark() {
     drop(journal);
     let journal = embedded(directory.path()).expect("the mark is there again");
     assert_eq!(read_all(&journal).expect("it reads").len(), 8);
+    drop(journal);
+    std::fs::remove_dir_all(directory.path().join("journal")).expect("all of the engine goes");
+    for _ in 0..2 {
+        let error = embedded(directory.path()).expect_err("everything is lost");
+        assert!(
+            matches!(
+                error,
+                StoreError::TailLost {
+                    held: Sequence(0),
+                    acknowledged: Sequence(8),
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
 }
 
 #[test]
