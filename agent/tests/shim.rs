@@ -175,6 +175,12 @@ fn a_signal_from_elsewhere_is_the_jobs_own_end() {
     }
 }
 
+/// A number of seconds to sleep by which the processes of one test in one run
+/// are known, and not those that an earlier, broken run left behind.
+fn mark(test: u32) -> String {
+    format!("{test}.{}", std::process::id())
+}
+
 /// Processes that leave session, group and parent, and ignore SIGTERM.
 fn escaping(mark: &str) -> String {
     format!(
@@ -186,30 +192,30 @@ fn escaping(mark: &str) -> String {
 
 #[test]
 fn nothing_of_a_tree_survives_the_end_of_its_command() {
-    for (confinement, mark) in BOTH.into_iter().zip(["3001", "3002"]) {
+    for (confinement, mark) in BOTH.into_iter().zip([mark(3001), mark(3002)]) {
         let mut site = Site::new();
-        let (dir, record) = site.run(&script(1, confinement, &escaping(mark)));
+        let (dir, record) = site.run(&script(1, confinement, &escaping(&mark)));
         assert_eq!(lines(&dir, "ready"), ["ready"]);
         assert_eq!(record.outcome, exited(0));
-        assert_eq!(alive(mark), NOBODY);
+        assert_eq!(alive(&mark), NOBODY);
     }
 }
 
 #[test]
 fn a_stop_ends_a_tree_that_ignores_sigterm_after_the_grace() {
-    for (confinement, mark) in BOTH.into_iter().zip(["3003", "3004"]) {
+    for (confinement, mark) in BOTH.into_iter().zip([mark(3003), mark(3004)]) {
         let mut site = Site::new();
         let dir = site.start(&script(
             1,
             confinement,
-            &format!("{}; wait", escaping(mark)),
+            &format!("{}; wait", escaping(&mark)),
         ));
         lines(&dir, "ready");
         let asked = Instant::now();
         assert!(site.driver.stop(&dir).unwrap());
         assert_eq!(site.end_of(&dir).outcome, Outcome::Stopped);
         assert!(asked.elapsed() >= Duration::from_millis(300));
-        assert_eq!(alive(mark), NOBODY);
+        assert_eq!(alive(&mark), NOBODY);
         assert!(!site.driver.stop(&dir).unwrap());
     }
 }
@@ -232,24 +238,50 @@ fn a_stop_reaches_every_process_and_waits_for_those_that_end_in_time() {
 
 #[test]
 fn a_killed_shim_takes_the_whole_tree_with_it() {
-    for (confinement, mark) in BOTH.into_iter().zip(["3005", "3006"]) {
+    for (confinement, mark) in BOTH.into_iter().zip([mark(3005), mark(3006)]) {
         let mut site = Site::new();
         let dir = site.start(&script(
             1,
             confinement,
-            &format!("{}; wait", escaping(mark)),
+            &format!("{}; wait", escaping(&mark)),
         ));
         lines(&dir, "ready");
         kill(Pid::from_raw(shim_pid(&dir)), Signal::SIGKILL).unwrap();
         // Without any sweep of the agent's.
         until("the tree has died with its shim", || {
-            alive(mark).is_empty().then_some(())
+            alive(&mark).is_empty().then_some(())
         });
         assert_eq!(dir.phase().unwrap(), Phase::ShimDied);
         let record = site.end_of(&dir);
         assert_eq!(record.outcome, Outcome::Lost);
         assert!(record.usage.started_ms > 0);
     }
+}
+
+/// A guard that cannot act: in a namespace the kernel ends the job all the same.
+#[test]
+fn the_kernel_ends_a_namespace_with_its_shim() {
+    let mut site = Site::new();
+    let mark = mark(3012);
+    let dir = site.start(&script(
+        1,
+        Confinement::Namespace,
+        &format!("{}; wait", escaping(&mark)),
+    ));
+    lines(&dir, "ready");
+    let shim = shim_pid(&dir);
+    if dir.started().unwrap().unwrap().confinement == Confinement::Subtree {
+        println!("skipped: this host gives no PID namespaces to this user");
+        site.driver.stop(&dir).unwrap();
+        site.end_of(&dir);
+        return;
+    }
+    kill(Pid::from_raw(child_of(shim)), Signal::SIGSTOP).unwrap();
+    kill(Pid::from_raw(shim), Signal::SIGKILL).unwrap();
+    until("the tree has died with its shim", || {
+        alive(&mark).is_empty().then_some(())
+    });
+    assert_eq!(site.end_of(&dir).outcome, Outcome::Lost);
 }
 
 /// Shim and guard killed at once, without a namespace: only the agent's sweep is left.
@@ -259,7 +291,7 @@ fn the_sweep_kills_what_shim_and_guard_left() {
     let dir = site.start(&script(
         1,
         Confinement::Subtree,
-        &format!("{}; wait", escaping("3007")),
+        &format!("{}; wait", escaping(&mark(3007))),
     ));
     lines(&dir, "ready");
     let shim = shim_pid(&dir);
@@ -271,19 +303,19 @@ fn the_sweep_kills_what_shim_and_guard_left() {
     until("the shim is gone", || {
         (dir.phase().unwrap() == Phase::ShimDied).then_some(())
     });
-    assert_ne!(alive("3007"), NOBODY);
+    assert_ne!(alive(&mark(3007)), NOBODY);
     assert_eq!(site.end_of(&dir).outcome, Outcome::Lost);
-    assert_eq!(alive("3007"), NOBODY);
+    assert_eq!(alive(&mark(3007)), NOBODY);
 }
 
 /// A job may kill its guard when nothing but the user keeps them apart.
 #[test]
 fn a_killed_guard_ends_the_attempt() {
     let mut site = Site::new();
-    let text = format!("{}; kill -9 $PPID; wait", escaping("3008"));
+    let text = format!("{}; kill -9 $PPID; wait", escaping(&mark(3008)));
     let (_, record) = site.run(&script(1, Confinement::Subtree, &text));
     assert_eq!(record.outcome, Outcome::Lost);
-    assert_eq!(alive("3008"), NOBODY);
+    assert_eq!(alive(&mark(3008)), NOBODY);
 }
 
 fn child_of(parent: i32) -> i32 {
@@ -333,6 +365,51 @@ fn a_renewed_deadline_is_read_again_when_it_comes_due() {
     });
     std::fs::write(dir.scratch().join("go"), "").unwrap();
     assert_eq!(site.end_of(&dir).outcome, exited(0));
+}
+
+/// Runs a shim, to its end, on a host that was suspended for `hours` since it
+/// started: a time namespace whose boottime clock is ahead of its monotonic
+/// one. `None` where the host refuses that.
+fn shim_after_suspend(dir: &AttemptDir, hours: i64) -> Option<std::process::ExitStatus> {
+    let unshare = |program: &[&std::ffi::OsStr]| {
+        std::process::Command::new("unshare")
+            .args([
+                "--time",
+                "--boottime",
+                &(hours * 3600).to_string(),
+                "--fork",
+                "--",
+            ])
+            .args(program)
+            .status()
+    };
+    if !unshare(&["true".as_ref()]).is_ok_and(|status| status.success()) {
+        println!("skipped: this host gives no time namespaces to this user");
+        return None;
+    }
+    let shim = attempt::shim_program();
+    Some(unshare(&[shim.as_os_str(), dir.path().as_os_str()]).unwrap())
+}
+
+#[test]
+fn the_clock_runs_on_in_suspend() {
+    const HOUR_MS: i64 = 3_600_000;
+    let site = Site::new();
+    // Granted with two hours; the host slept for three before the shim came.
+    let mut slept_before = script(1, Confinement::Namespace, "true");
+    slept_before.deadline_ms = boottime_ms() + 2 * HOUR_MS;
+    let dir = site.create(&slept_before);
+    let Some(status) = shim_after_suspend(&dir, 3) else {
+        return;
+    };
+    assert_eq!(status.code(), Some(3));
+    assert_eq!(dir.exit().unwrap().unwrap().outcome, Outcome::NotRun);
+    // The timer counts the same hours: due soon, not in three hours.
+    let mut soon = script(2, Confinement::Namespace, "sleep 60");
+    soon.deadline_ms = boottime_ms() + 3 * HOUR_MS + 500;
+    let dir = site.create(&soon);
+    shim_after_suspend(&dir, 3).unwrap();
+    assert_eq!(dir.exit().unwrap().unwrap().outcome, Outcome::ContactLost);
 }
 
 #[test]
