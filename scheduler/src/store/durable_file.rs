@@ -3,18 +3,23 @@
 //! The rule: when these return, a power cut loses neither the bytes nor the name.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
 use super::StoreError;
 
-/// Creates a directory with its parents, durable by name.
+/// Creates a directory with its parents, each durable by name.
 pub(super) fn create_directory(path: &Path) -> Result<(), StoreError> {
-    if path.is_dir() {
+    if path.is_dir() || path.as_os_str().is_empty() {
         return Ok(());
     }
-    fs::create_dir_all(path).map_err(|source| StoreError::io("create directory", path, source))?;
-    path.parent().map_or(Ok(()), sync_directory)
+    path.parent().map_or(Ok(()), create_directory)?;
+    match fs::create_dir(path) {
+        Err(source) if source.kind() != ErrorKind::AlreadyExists || !path.is_dir() => {
+            Err(StoreError::io("create directory", path, source))
+        }
+        _ => path.parent().map_or(Ok(()), sync_directory),
+    }
 }
 
 /// Makes creations, renames and removals in a directory durable.
@@ -46,7 +51,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 /// Removes a file; one that is not there is as good as removed. Not durable until the directory is synced.
 pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+        Err(source) if source.kind() != ErrorKind::NotFound => {
             Err(StoreError::io("remove", path, source))
         }
         _ => Ok(()),

@@ -9,7 +9,7 @@
 //! - The acknowledged mark never runs ahead of what is durable; a journal shorter than the mark is [`StoreError::TailLost`].
 //! - A damaged or missing record ends reading with its position, never silently. Going on without it is the operator's
 //!   explicit choice ([`JournalOptions::accept_loss_after`]).
-//! - After a failed append nothing more is taken ([`StoreError::Poisoned`]). Whether the failed group is on disk is only known at the
+//! - After a failed append ([`StoreError::AppendFailed`]) nothing more is taken ([`StoreError::Poisoned`]). Whether the failed group is on disk is only known at the
 //!   next open: it is then there as a whole or not at all, and nobody has been told of it.
 //!
 //! Space: sled does not shrink its file, it cleans segments that are mostly dead and uses them again. A million records of 100 bytes

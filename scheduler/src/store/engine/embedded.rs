@@ -7,7 +7,7 @@
 //! - It drops a torn tail without a word: the mark beside it (`mark.rs`) tells when something promised is gone.
 //! - It writes a page that is larger than a quarter of its segment size to a file of its own, which no flush syncs. A leaf page
 //!   holds up to 17 values, so values of 64 KiB would end there at the default segment of 512 KiB: the segment size here keeps the
-//!   largest leaf inside ([`SEGMENT_BYTES`]).
+//!   largest leaf inside.
 //! - It keeps the first I/O error and answers every later call with it, in places it panics: errors come out as
 //!   [`StoreError::Io`] with the kind kept, panics are caught around every call (and around its drop) and come out as
 //!   [`StoreError::EnginePanicked`]; [`super::super::journal::Journal`] then refuses all later appends.
