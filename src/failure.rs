@@ -11,6 +11,7 @@ use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use crate::batch_file::Faults;
+use crate::output::plain;
 
 /// Why a verb did not do what it was asked for.
 #[derive(Debug)]
@@ -96,20 +97,26 @@ impl Failure {
         }
         let mut refusal = Refusal {
             reason: format!("{:?}", status.code()),
-            what: status.message().to_owned(),
+            what: plain(status.message()),
             place: String::new(),
             remedy: remedy_for(status.code()).to_owned(),
             fields: Vec::new(),
         };
         if let Some(info) = details.error_info() {
-            refusal.reason.clone_from(&info.reason);
-            refusal.place = info.metadata.get("place").cloned().unwrap_or_default();
-            refusal.remedy = info.metadata.get("remedy").cloned().unwrap_or_default();
+            let noted = |key| {
+                info.metadata
+                    .get(key)
+                    .map(|text| plain(text))
+                    .unwrap_or_default()
+            };
+            refusal.reason = plain(&info.reason);
+            refusal.place = noted("place");
+            refusal.remedy = noted("remedy");
         }
         if let Some(request) = details.bad_request() {
             let fields = request.field_violations.iter();
             refusal.fields = fields
-                .map(|wrong| (wrong.field.clone(), wrong.description.clone()))
+                .map(|wrong| (plain(&wrong.field), plain(&wrong.description)))
                 .collect();
         }
         Self::Refused(Box::new(refusal))
@@ -152,6 +159,7 @@ fn remedy_for(code: tonic::Code) -> &'static str {
         tonic::Code::Unauthenticated => "give --token-file or set JERO_TOKEN_FILE",
         tonic::Code::PermissionDenied => "ask the scheduler's administrator for the right",
         tonic::Code::Unimplemented => "use the same version of jero as the scheduler's",
+        tonic::Code::DataLoss => "try again; if it stays so, tell the scheduler's administrator",
         _ => "",
     }
 }
@@ -224,9 +232,9 @@ mod tests {
         let mut details = ErrorDetails::with_error_info("INVALID", "jeroboam", metadata);
         details.add_bad_request_violation("jobs[2].name", "is taken");
         let code = tonic::Code::InvalidArgument;
-        let status = Status::with_error_details(code, "the name is taken", details);
+        let status = Status::with_error_details(code, "the name is\u{1b} taken", details);
         expect![[r#"
-            refused (INVALID): the name is taken
+            refused (INVALID): the name is� taken
               jobs[2].name: is taken
               at: jobs[2].name
               do: give it another name
