@@ -12,6 +12,7 @@ use jeroboam_agent::attempt::boot::{boottime_ms, wall_ms};
 use jeroboam_agent::attempt::{
     AttemptDir, Closed, Confinement, LeaseRecord, OnLostContact, Outcome, Phase, Stream,
 };
+use jeroboam_agent::drivers::process::ProcessDriver;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -258,30 +259,23 @@ fn a_killed_shim_takes_the_whole_tree_with_it() {
     }
 }
 
-/// A guard that cannot act: in a namespace the kernel ends the job all the same.
+/// Stopping the guard saves nothing: in a namespace the kernel kills it with
+/// the shim, and elsewhere it makes a stopped orphan group go on.
 #[test]
-fn the_kernel_ends_a_namespace_with_its_shim() {
-    let mut site = Site::new();
-    let mark = mark(3012);
-    let dir = site.start(&script(
-        1,
-        Confinement::Namespace,
-        &format!("{}; wait", escaping(&mark)),
-    ));
-    lines(&dir, "ready");
-    let shim = shim_pid(&dir);
-    if dir.started().unwrap().unwrap().confinement == Confinement::Subtree {
-        println!("skipped: this host gives no PID namespaces to this user");
-        site.driver.stop(&dir).unwrap();
-        site.end_of(&dir);
-        return;
+fn a_stopped_guard_saves_no_tree_from_its_shims_death() {
+    for (confinement, mark) in BOTH.into_iter().zip([mark(3012), mark(3013)]) {
+        let mut site = Site::new();
+        let text = format!("{}; wait", escaping(&mark));
+        let dir = site.start(&script(1, confinement, &text));
+        lines(&dir, "ready");
+        let shim = shim_pid(&dir);
+        kill(Pid::from_raw(child_of(shim)), Signal::SIGSTOP).unwrap();
+        kill(Pid::from_raw(shim), Signal::SIGKILL).unwrap();
+        until("the tree has died with its shim", || {
+            alive(&mark).is_empty().then_some(())
+        });
+        assert_eq!(site.end_of(&dir).outcome, Outcome::Lost);
     }
-    kill(Pid::from_raw(child_of(shim)), Signal::SIGSTOP).unwrap();
-    kill(Pid::from_raw(shim), Signal::SIGKILL).unwrap();
-    until("the tree has died with its shim", || {
-        alive(&mark).is_empty().then_some(())
-    });
-    assert_eq!(site.end_of(&dir).outcome, Outcome::Lost);
 }
 
 /// Shim and guard killed at once, without a namespace: only the agent's sweep is left.
@@ -295,11 +289,15 @@ fn the_sweep_kills_what_shim_and_guard_left() {
     ));
     lines(&dir, "ready");
     let shim = shim_pid(&dir);
-    // The guard is the shim's only child; stopped, it cannot act on the death.
+    // The guard is the shim's only child; a stopped shim cannot take its place.
     let guard = child_of(shim);
-    kill(Pid::from_raw(guard), Signal::SIGSTOP).unwrap();
-    kill(Pid::from_raw(shim), Signal::SIGKILL).unwrap();
-    kill(Pid::from_raw(guard), Signal::SIGKILL).unwrap();
+    for (pid, signal) in [
+        (shim, Signal::SIGSTOP),
+        (guard, Signal::SIGKILL),
+        (shim, Signal::SIGKILL),
+    ] {
+        kill(Pid::from_raw(pid), signal).unwrap();
+    }
     until("the shim is gone", || {
         (dir.phase().unwrap() == Phase::ShimDied).then_some(())
     });
@@ -546,6 +544,19 @@ fn a_shim_outlives_its_agent_and_is_adopted() {
     std::fs::write(dir.scratch().join("go"), "").unwrap();
     assert_eq!(second.end_of(&dir).outcome, exited(5));
     assert!(!second.driver.adopt(lease.lease, &dir).unwrap());
+}
+
+#[test]
+fn a_missing_shim_program_is_an_error_with_its_path() {
+    let (sender, _ended) = tokio::sync::mpsc::unbounded_channel();
+    let driver = ProcessDriver::new("/no/such/jero".into(), sender).unwrap();
+    let site = Site::new();
+    let lease = script(1, Confinement::Namespace, "true");
+    let dir = site.create(&lease);
+    let error = driver.start(lease.lease, &dir).unwrap_err().to_string();
+    let expected = "cannot start the shim of job-1[4]#2 as /no/such/jero: ";
+    assert!(error.starts_with(expected), "{error}");
+    assert_eq!(dir.phase().unwrap(), Phase::NotStarted);
 }
 
 #[test]

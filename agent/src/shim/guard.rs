@@ -2,13 +2,14 @@
 //! dies with its shim and nothing of it escapes.
 //!
 //! It is a fork of the shim. In a PID namespace it is the namespace's first
-//! process: the kernel kills it when the shim dies, and with it everything in
-//! there; it also gives the job a `/proc` that fits, in a mount namespace of
-//! its own that still receives the host's mounts (where the host refuses, the
-//! job sees the host's). Without a namespace it is a subreaper that notices the
-//! shim's death by the end of a pipe and kills its descendants until none is
-//! left; should the job kill it, the job gets SIGKILL with it and the shim,
-//! the next subreaper, adopts and kills the rest.
+//! process: the kernel kills it when the shim dies (parent-death signal; the
+//! pipe below would end it too), and with it everything in there. It also gives
+//! the job a `/proc` that fits, in a mount namespace of its own that still
+//! receives the host's mounts (where the host refuses, the job sees the host's).
+//! Without a PID namespace it is a subreaper that notices the shim's death by
+//! the end of a pipe and kills its descendants until none is left; should the
+//! job kill it, the job gets SIGKILL with it and the shim, the next subreaper,
+//! adopts and kills the rest.
 //!
 //! It decides nothing: it says how the command ended and passes SIGTERM on.
 

@@ -37,7 +37,13 @@ pub(super) fn supervise(
     start: &StartRecord,
     signals: &SignalFd,
 ) -> Result<ExitRecord, Errno> {
-    let guard = Guard::spawn(command, start.confinement)?;
+    let guard = match Guard::spawn(command, start.confinement) {
+        Ok(guard) => guard,
+        Err(errno) => {
+            let message = command.failure(errno);
+            return Ok(ExitRecord::unstarted(Outcome::StartFailed { message }));
+        }
+    };
     let limits = Limits {
         walltime_ms: lease.walltime_ms,
         grace_ms: lease.grace_ms,
