@@ -58,9 +58,11 @@ pub(super) fn supervise(
         confinement: start.confinement,
         guard,
         guard_left: true,
+        words_left: true,
         proc_mounted: false,
         peak_mib: 0,
         outputs: [Some(log(Stream::Stdout)), Some(log(Stream::Stderr))],
+        buffer: vec![0; READ_BYTES],
         log_error: None,
         outcome: None,
     };
@@ -77,10 +79,13 @@ struct Watched<'a> {
     guard: Guard,
     /// It has not been reaped yet.
     guard_left: bool,
+    /// Its pipe has not ended yet.
+    words_left: bool,
     proc_mounted: bool,
     peak_mib: i64,
     /// `None` once the pipe has ended.
     outputs: [Option<LogWriter>; 2],
+    buffer: Vec<u8>,
     log_error: Option<String>,
     outcome: Option<Outcome>,
 }
@@ -107,9 +112,9 @@ impl Watched<'_> {
 
     fn wait(&self, timer: &TimerFd, signals: &SignalFd) -> Result<(), Errno> {
         let mut fds: Vec<BorrowedFd<'_>> = vec![timer.as_fd(), signals.as_fd()];
-        // At its end a pipe is always ready: then its owner is gone, and the
-        // signal of that wakes as well.
-        if self.guard_left {
+        // At its end a pipe is always ready: asking again would spin until the
+        // kernel has done away with the guard.
+        if self.words_left {
             fds.push(self.guard.words.as_fd());
         }
         fds.extend(self.open_outputs().map(AsFd::as_fd));
@@ -145,17 +150,25 @@ impl Watched<'_> {
 
     fn take_words(&mut self) {
         let mut bytes = [0; Word::BYTES];
-        while let Ok(Word::BYTES) = read(&self.guard.words, &mut bytes) {
-            match Word::from_bytes(bytes) {
-                Some(Word::ProcMounted) => self.proc_mounted = true,
-                Some(Word::Exited(code)) => self.job_ended(Outcome::Exited { code }),
-                Some(Word::Signaled(signal)) => self.job_ended(Outcome::Signaled { signal }),
-                Some(Word::NotExecuted(errno)) => {
-                    let message = self.command.failure(errno);
-                    self.job_ended(Outcome::StartFailed { message });
-                }
-                None => {}
+        while self.words_left {
+            match read(&self.guard.words, &mut bytes) {
+                Ok(Word::BYTES) => self.take_word(bytes),
+                Ok(_) => self.words_left = false,
+                Err(_) => return,
             }
+        }
+    }
+
+    fn take_word(&mut self, bytes: [u8; Word::BYTES]) {
+        match Word::from_bytes(bytes) {
+            Some(Word::ProcMounted) => self.proc_mounted = true,
+            Some(Word::Exited(code)) => self.job_ended(Outcome::Exited { code }),
+            Some(Word::Signaled(signal)) => self.job_ended(Outcome::Signaled { signal }),
+            Some(Word::NotExecuted(errno)) => {
+                let message = self.command.failure(errno);
+                self.job_ended(Outcome::StartFailed { message });
+            }
+            None => {}
         }
     }
 
@@ -220,14 +233,13 @@ impl Watched<'_> {
 
     /// One read each, so that a flood delays nothing else.
     fn take_output(&mut self) -> bool {
-        let mut buffer = [0; READ_BYTES];
         let mut more = false;
         let pipes = [&self.guard.stdout, &self.guard.stderr];
         for (pipe, output) in pipes.into_iter().zip(&mut self.outputs) {
             let Some(log) = output else { continue };
-            match read(pipe, &mut buffer) {
+            match read(pipe, &mut self.buffer) {
                 Ok(count @ 1..) => {
-                    log.write(&buffer[..count]);
+                    log.write(&self.buffer[..count]);
                     more = true;
                 }
                 Err(Errno::EAGAIN | Errno::EINTR) => {}
