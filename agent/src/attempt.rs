@@ -272,7 +272,9 @@ impl AttemptDir {
         })
     }
 
-    fn close_unstarted(&self, outcome: Outcome) -> Result<Closed, AttemptError> {
+    /// Closes an attempt that has not started with this outcome, under its
+    /// lock. What it answers otherwise changes nothing on disk.
+    pub fn close_unstarted(&self, outcome: Outcome) -> Result<Closed, AttemptError> {
         let lock = match Lock::take(&self.path.join(LOCK))? {
             Ok(lock) => lock,
             Err(shim_pid) => return Ok(Closed::Running { shim_pid }),
