@@ -19,6 +19,7 @@ mod fields;
 mod inputs;
 mod job;
 mod nearest;
+mod resources;
 mod retries;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ mod tree;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use jeroboam_core::spec::{NAME_MAX, TASKS_PER_BATCH_MAX as TASKS_MAX};
 use jeroboam_proto::v1;
 
 pub use faults::Faults;
@@ -38,12 +40,6 @@ use tree::{At, Node, Value};
 
 /// The longest batch file that is read.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-
-/// Tasks of one batch, at most.
-const TASKS_MAX: u64 = 1_000_000;
-
-/// Characters of a name, at most.
-const NAME_CHARS_MAX: usize = 128;
 
 const BATCH_FIELDS: [&str; 4] = ["name", "queue", "defaults", "jobs"];
 
@@ -205,7 +201,7 @@ fn name(node: &Node, of: &str, found: &mut Found) -> Option<String> {
         return Some(text);
     }
     let remedy = format!(
-        "use 1 to {NAME_CHARS_MAX} letters, digits and the signs - _ . +, not starting with a dot"
+        "use 1 to {NAME_MAX} letters, digits and the signs - _ . +, not starting with a dot"
     );
     found.say(node.at, format!("`{text}` is no name for {of}"), remedy);
     None
@@ -213,9 +209,7 @@ fn name(node: &Node, of: &str, found: &mut Found) -> Option<String> {
 
 fn is_name(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
-    (1..=NAME_CHARS_MAX).contains(&text.len())
-        && !text.starts_with('.')
-        && text.chars().all(allowed)
+    (1..=NAME_MAX).contains(&text.len()) && !text.starts_with('.') && text.chars().all(allowed)
 }
 
 /// The file's name without its ending, as far as a name may have it.

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use jeroboam_core::spec::LIST_MAX as ENTRIES_MAX;
 use jeroboam_units::UnitError;
 
 use super::faults::Found;
 use super::nearest;
 use super::tree::{At, Node, Value};
-
-/// Entries of any list or map in a job, at most.
-const ENTRIES_MAX: usize = 1_000;
 
 /// The fields of one map, unknown ones already refused.
 #[derive(Debug)]

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jeroboam_core::spec::WALLTIME_MAX_MS;
 use jeroboam_proto::v1;
-use jeroboam_units::{Bytes, Cores, Span};
+use jeroboam_units::Span;
 
 use super::faults::Found;
 use super::fields::{self, Fields};
 use super::inputs::{self, LocalFile};
 use super::tree::{At, Node, Value};
-use super::{TASKS_MAX, retries};
+use super::{TASKS_MAX, resources, retries};
 
 /// Every field of a job; those that say which job it is come first.
 const JOB_FIELDS: [&str; 22] = [
@@ -41,13 +42,9 @@ const JOB_FIELDS: [&str; 22] = [
 /// How many of [`JOB_FIELDS`] belong to one job and make no sense as defaults.
 const OWN_FIELDS: usize = 4;
 
-/// Seven weeks: no walltime limit is longer.
-const WALLTIME_MAX: Span = Span(49 * 24 * 3_600_000);
+const WALLTIME_MAX: Span = Span(WALLTIME_MAX_MS);
 
-/// What a task gets that asks for nothing.
-const CPU_DEFAULT: Cores = Cores(1000);
-const MEMORY_MIB_DEFAULT: i64 = 1024;
-const DISK_MIB_DEFAULT: i64 = 1024;
+/// The limit of a task that states none.
 const WALLTIME_DEFAULT: Span = Span(3_600_000);
 
 /// A job and the places that looking at all jobs together needs.
@@ -258,7 +255,8 @@ fn script(node: &Node, found: &mut Found) -> Vec<String> {
 fn place(spec: &mut v1::JobSpec, fields: &Layered<'_, '_>, found: &mut Found) {
     spec.env = fields.texts("env", found);
     spec.labels = fields.texts("labels", found);
-    spec.resources = Some(resources(fields, found));
+    let layers = [fields.default("resources"), fields.own.take("resources")];
+    spec.resources = Some(resources::read(layers, found));
     let text = |name, found: &mut Found| fields.take(name).and_then(|node| node.text(found));
     spec.image = text("image", found).unwrap_or_default();
     let texts = |name, found: &mut Found| {
@@ -321,43 +319,6 @@ fn tolerations(node: &Node, found: &mut Found) -> Vec<v1::Taint> {
         taints.push(v1::Taint { key, value });
     }
     taints
-}
-
-fn resources(fields: &Layered<'_, '_>, found: &mut Found) -> v1::Resources {
-    let mut resources = v1::Resources {
-        cpu_milli: CPU_DEFAULT.0,
-        memory_mib: MEMORY_MIB_DEFAULT,
-        disk_mib: DISK_MIB_DEFAULT,
-        ..v1::Resources::default()
-    };
-    let layers = [fields.default("resources"), fields.own.take("resources")];
-    for node in layers.into_iter().flatten() {
-        let Value::Map(entries) = &node.value else {
-            let what = format!("`resources` is a map, this is {}", node.kind());
-            found.say(node.at, what, "write {cpu: 1, memory: 2GiB}");
-            continue;
-        };
-        for (key, node) in entries {
-            resource(&mut resources, &key.name, node, found);
-        }
-    }
-    resources
-}
-
-fn resource(resources: &mut v1::Resources, name: &str, node: &Node, found: &mut Found) {
-    let count = |found: &mut Found| fields::integer(node, 0, 1 << 40, found).unwrap_or(0);
-    let mib = |found: &mut Found| fields::amount(node, found).map_or(0, Bytes::mib_ceil);
-    match name {
-        "cpu" => {
-            resources.cpu_milli = fields::amount(node, found).map_or(0, |cores: Cores| cores.0)
-        }
-        "memory" => resources.memory_mib = mib(found),
-        "disk" => resources.disk_mib = mib(found),
-        "gpu" => resources.gpu = count(found),
-        name => {
-            resources.extended.insert(name.to_owned(), count(found));
-        }
-    }
 }
 
 /// How it runs, what it brings back, and what happens when it fails.

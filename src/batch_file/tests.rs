@@ -376,6 +376,7 @@ fn wrong_amounts() {
                |            ^
           do: write the digits of such a number, without unit and spaces"#]],
     );
+    check_job("    resources: {memry: 4GiB, fpga: 1.5}\n", expect![[""]]);
     check_job(
         "    count: 0\n",
         expect![[r#"

@@ -43,35 +43,49 @@ pub(super) async fn all(
     Ok(contents)
 }
 
-/// Brings one content to the scheduler, from where it has it.
+/// Brings one content to the scheduler, from where it has it. That the
+/// scheduler answers does not restore the patience for the upload itself: only
+/// its growing does.
 async fn one(
     path: &Path,
     content: &Content,
     scheduler: &Scheduler,
     patience: &mut Patience,
 ) -> Result<(), Failure> {
+    let mut for_growth = Patience::short();
+    let mut held_bytes = None;
     loop {
-        let request = v1::FileStatusRequest {
-            digest: content.digest.clone(),
-        };
-        let status = scheduler
-            .insist(patience, |scheduler| {
-                let request = request.clone();
-                async move { scheduler.files().status(request).await }
-            })
-            .await?;
+        let status = status(content, scheduler, patience).await?;
         if status.complete {
             return Ok(());
         }
-        match put(path, content, status.received_bytes, scheduler).await? {
-            Ok(reply) if reply.complete => return Ok(()),
-            Ok(_) => {
-                let cut_off = Status::unavailable("the upload was cut off");
-                patience.bear(scheduler, &cut_off).await?;
-            }
-            Err(status) => patience.bear(scheduler, &status).await?,
+        if held_bytes < Some(status.received_bytes) {
+            for_growth.restore();
+            held_bytes = Some(status.received_bytes);
         }
+        let cut_off = match put(path, content, status.received_bytes, scheduler).await? {
+            Ok(reply) if reply.complete => return Ok(()),
+            Ok(_) => Status::unavailable("the upload was cut off"),
+            Err(status) => status,
+        };
+        for_growth.bear(scheduler, &cut_off).await?;
     }
+}
+
+async fn status(
+    content: &Content,
+    scheduler: &Scheduler,
+    patience: &mut Patience,
+) -> Result<v1::FileStatusReply, Failure> {
+    let request = v1::FileStatusRequest {
+        digest: content.digest.clone(),
+    };
+    scheduler
+        .insist(patience, |scheduler| {
+            let request = request.clone();
+            async move { scheduler.files().status(request).await }
+        })
+        .await
 }
 
 /// Sends the content from `offset` on.

@@ -386,7 +386,14 @@ impl Files for Service {
             .await?
             .ok_or_else(|| Status::invalid_argument("empty"))?;
         let (name, size_bytes) = (first.digest.clone(), first.size_bytes);
-        self.seen().put_offsets.push(first.offset);
+        {
+            let mut seen = self.seen();
+            let held = seen.contents.get(&name).map_or(0, Vec::len) as u64;
+            if first.offset != held {
+                return Err(Status::out_of_range(format!("{held} bytes are held")));
+            }
+            seen.put_offsets.push(first.offset);
+        }
         let mut next = Some(first);
         let mut received = 0;
         while let Some(message) = next {
