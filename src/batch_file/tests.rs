@@ -376,7 +376,18 @@ fn wrong_amounts() {
                |            ^
           do: write the digits of such a number, without unit and spaces"#]],
     );
-    check_job("    resources: {memry: 4GiB, fpga: 1.5}\n", expect![[""]]);
+    check_job(
+        "    resources: {memry: 4GiB, fpga: 1.5}\n",
+        expect![[r#"
+        batch.yaml:5:24: `memry` would be an extended resource, and `4GiB` is no count
+             5 |     resources: {memry: 4GiB, fpga: 1.5}
+               |                        ^
+          do: did you mean `memory`?
+        batch.yaml:5:36: `fpga` would be an extended resource, and `1.5` is no count
+             5 |     resources: {memry: 4GiB, fpga: 1.5}
+               |                                    ^
+          do: there are: cpu, memory, disk, gpu"#]],
+    );
     check_job(
         "    count: 0\n",
         expect![[r#"
