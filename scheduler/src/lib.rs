@@ -7,7 +7,11 @@
 //! grants leave over the sites' sessions ([`dispatch`]).
 
 pub mod clock;
+pub mod convert;
 pub mod dispatch;
+pub mod driver;
+pub mod history_record;
+pub mod metrics;
 pub mod record;
 pub mod state;
 pub mod step;

@@ -1,0 +1,128 @@
+//! Queues, sites and nodes, on their way out.
+
+use super::amounts::resources;
+use super::submission::{coe, taint};
+use crate::state::State;
+use jeroboam_core::ids::QueueId;
+use jeroboam_core::resources::Resources;
+use jeroboam_core::round::share::Shares;
+use jeroboam_core::site::{Closing, Contract, Node, Site};
+use jeroboam_core::world::World;
+use jeroboam_proto::v1;
+
+/// A queue on the wire.
+pub fn queue(world: &World, shares: &Shares, id: QueueId) -> v1::Queue {
+    let queue = world.queues().queue(id);
+    let share = shares.of(id);
+    let amounts = |vector: &Resources| Some(resources(world.policy(), vector));
+    v1::Queue {
+        name: queue.spec.name.clone(),
+        weight: queue.spec.weight,
+        cordoned: queue.cordoned.clone().unwrap_or_default(),
+        queued_max: queue.spec.queued_max.unwrap_or(world.policy().queued_max),
+        demand: amounts(&share.demand),
+        entitlement: amounts(&share.entitlement),
+        held: amounts(&queue.held),
+        usage: amounts(&queue.usage.average()),
+        queued: queue.queued,
+        running: queue.running,
+        submitters: queue.spec.submitters.iter().cloned().collect(),
+        core_ms: queue.core_ms,
+        cost_micro_eur: queue.cost_micro_eur,
+    }
+}
+
+/// A site on the wire. Costs in proportion to its nodes.
+pub fn site(state: &State, site: &Site) -> v1::SiteStatus {
+    let world = &state.world;
+    let present = site
+        .nodes
+        .values()
+        .map(|id| world.node(*id))
+        .filter(|node| node.present);
+    let (mut nodes, mut capacity) = (0, Resources::ZERO);
+    for node in present {
+        nodes += 1;
+        capacity += &node.report.capacity;
+    }
+    let (cordoned, draining) = closed(site);
+    let name = &site.spec.name;
+    v1::SiteStatus {
+        name: name.clone(),
+        leased: site.spec.contract.is_some(),
+        region: site.spec.region.clone(),
+        contract: site.spec.contract.as_ref().map(contract),
+        connected: site.session.is_some(),
+        renewed_ms: state
+            .dispatch
+            .answered(name)
+            .map_or(0, |answered| answered.0),
+        cordoned,
+        draining,
+        nodes,
+        capacity: Some(resources(world.policy(), &capacity)),
+        held: Some(resources(world.policy(), &site.held)),
+        running: site.running,
+        unknown_leases: site.unknown_leases,
+        agent_version: site.agent_version.clone(),
+        core_ms: site.core_ms,
+        cost_micro_eur: site.cost_micro_eur,
+    }
+}
+
+/// Why a site takes nothing new, as (cordoned, draining).
+fn closed(site: &Site) -> (String, String) {
+    if site.withdrawn {
+        return ("it is no longer declared".into(), String::new());
+    }
+    let Some(closed) = &site.closed else {
+        return (String::new(), String::new());
+    };
+    let text = format!("{} ({})", closed.reason, closed.by);
+    match closed.how {
+        Closing::Cordon => (text, String::new()),
+        Closing::Drain => (String::new(), text),
+    }
+}
+
+fn contract(contract: &Contract) -> v1::Contract {
+    v1::Contract {
+        start_ms: contract.start.0,
+        end_ms: contract.end.0,
+        price_micro_eur_per_core_hour: contract.price_micro_eur_per_core_hour,
+        budget_micro_eur: contract.budget_micro_eur.unwrap_or(0),
+    }
+}
+
+/// A node on the wire.
+pub fn node(world: &World, node: &Node) -> v1::Node {
+    let report = &node.report;
+    v1::Node {
+        name: report.name.clone(),
+        site: world.site(node.site).spec.name.clone(),
+        cluster: report.cluster.clone(),
+        coe: coe(Some(report.coe)).into(),
+        kernel: report.kernel.clone(),
+        state: node_state(world, node).into(),
+        capacity: Some(resources(world.policy(), &report.capacity)),
+        held: Some(resources(world.policy(), &node.held)),
+        labels: report.labels.clone(),
+        taints: report.taints.iter().map(taint).collect(),
+        running: node.running,
+    }
+}
+
+fn node_state(world: &World, node: &Node) -> &'static str {
+    let closed = world
+        .site(node.site)
+        .closed
+        .as_ref()
+        .map(|closed| closed.how);
+    match (node.present, closed) {
+        (false, _) => "lost",
+        (true, Some(Closing::Drain)) => "draining",
+        (true, Some(Closing::Cordon)) => "cordoned",
+        (true, None) if !node.report.schedulable => "cordoned",
+        (true, None) => "up",
+    }
+}
