@@ -1,389 +1,417 @@
 //! The agent's half of the lease protocol, as a pure state machine.
 //!
-//! The rule it keeps: nothing runs that was not granted in a session whose count
-//! it inherited, nothing is started before its lease is durable, and no end is
-//! forgotten before the scheduler has acknowledged it. Deadlines count from when
-//! something was *sent* that was then answered, never from an arrival.
+//! The rule it keeps: what the scheduler may believe about this site is never
+//! less than what may run here. So a lease is on disk before its shim is
+//! started, an inventory lists every lease held, deadlines count from when a
+//! message was *sent*, what comes over a closed stream is not heard, and the
+//! record of an end stays until the scheduler says that it is durable.
 //!
-//! No clock, no files, no network: the time (boottime, so that suspend counts)
-//! and what happened come in, and what is to be done comes out in order
-//! ([`vocabulary`]). A machine that is built anew from what is on disk goes on
-//! where the old one was: that is what a crash does.
+//! It has no clock, no I/O and no tasks: time (boottime, ms) and everything
+//! that happened come in as an [`Input`]; what is to be done goes out as
+//! [`Effect`]s, to be performed in their order, whose results come back as
+//! inputs. `session` is the shell that does so. It does not decide how an
+//! attempt is run (`shim`), which files go where (`files`), nor whether the
+//! state directory is still the same place (`state/identity.rs`).
 //!
-//! Entry point: [`State::handle`].
+//! Invariants: a lease is spawned at most once in the life of a machine, and
+//! never by a machine that found it on disk; an attempt leaves the machine only
+//! after its end was acknowledged. Work per message does not grow with the
+//! number of attempts, but for inventory, verdict and the loss of a stream.
+//!
+//! Entry points: [`Machine::recover`], [`Machine::handle`], [`Machine::wake_ms`].
 
-mod attempt;
-mod session;
-pub mod vocabulary;
+mod attempts;
+pub mod identity;
+mod link;
+pub mod message;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use crate::attempt::{LeaseId, LeaseRecord, Outcome};
-use attempt::{Attempt, Progress};
-use session::Session;
-use vocabulary::{
-    Effect, Ended, Found, FoundPhase, FromScheduler, Input, Stream, ToScheduler, is_fenced,
-};
+use crate::attempt::{ExitRecord, LeaseId, LeaseRecord, Outcome};
+use attempts::Attempts;
+use link::Stream;
+use message::{Down, EndReport, TailChunk, TailRequest, Up};
 
-/// What is remembered beyond sessions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Identity {
+/// What does not change while the agent runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The site.
+    pub site: String,
+    /// This state directory on this machine.
+    pub incarnation: String,
+    /// The declared nodes: a grant of any other place is refused.
+    pub nodes: BTreeSet<String>,
+}
+
+/// Which scheduler the agent belongs to, as persisted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Allegiance {
     /// Empty before the first welcome.
     pub federation: String,
     /// Of the last welcome; 0 before the first.
     pub lineage: u64,
 }
 
-/// The agent's state.
-#[derive(Debug)]
-pub struct State {
-    identity: Identity,
-    session: Option<Session>,
-    attempts: BTreeMap<LeaseId, Attempt>,
-    effects: Vec<Effect>,
+/// An attempt found on disk at the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Which.
+    pub lease: LeaseId,
+    /// How far it got.
+    pub phase: FoundPhase,
+    /// Its contact deadline on disk; none for one that waits without contact.
+    pub deadline_ms: Option<i64>,
 }
 
-impl State {
-    /// With no session and, until `Recovered` comes, no attempts.
-    pub fn new(identity: Identity) -> Self {
-        State {
-            identity,
-            session: None,
-            attempts: BTreeMap::new(),
-            effects: Vec::new(),
-        }
+/// How far an attempt found on disk had got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FoundPhase {
+    /// Nobody holds its lock and it was never started.
+    NotStarted,
+    /// A shim holds its lock.
+    Running,
+    /// Started, and its shim is gone without a record.
+    ShimDied,
+    /// It has ended.
+    Ended(ExitRecord),
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A stream to the scheduler is open. Connections are numbered, rising.
+    StreamOpened {
+        /// Its number.
+        connection: u64,
+    },
+    /// A stream is gone.
+    StreamBroken {
+        /// Its number.
+        connection: u64,
+    },
+    /// The scheduler said something.
+    Received {
+        /// Over which stream.
+        connection: u64,
+        /// From 1 in each.
+        sequence: u64,
+        /// What.
+        message: Down,
+    },
+    /// [`Effect::PersistAllegiance`] is done.
+    AllegiancePersisted {
+        /// For which stream.
+        connection: u64,
+    },
+    /// [`Effect::PersistLease`] is done, durably.
+    LeasePersisted(LeaseId),
+    /// It failed.
+    LeaseNotPersisted {
+        /// Which.
+        lease: LeaseId,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// [`Effect::FetchInputs`] is done.
+    InputsReady(LeaseId),
+    /// It failed for good.
+    InputsFailed {
+        /// Which.
+        lease: LeaseId,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// [`Effect::SpawnShim`] is done.
+    AttemptStarted {
+        /// Which.
+        lease: LeaseId,
+        /// When, by the wall clock.
+        started_ms: i64,
+    },
+    /// It failed.
+    SpawnFailed {
+        /// Which.
+        lease: LeaseId,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// [`Effect::CloseUnstarted`] came too late: a shim holds the lock.
+    CloseTooLate(LeaseId),
+    /// The exit record of an attempt is on disk, whoever wrote it.
+    AttemptEnded {
+        /// Which.
+        lease: LeaseId,
+        /// The record.
+        exit: ExitRecord,
+    },
+    /// [`Effect::CollectOutputs`] is done.
+    OutputsStored {
+        /// Which.
+        lease: LeaseId,
+        /// What is to be reported.
+        report: EndReport,
+    },
+    /// A piece of a log was read for a request of this stream.
+    TailRead {
+        /// Over which stream it was asked for.
+        connection: u64,
+        /// The piece.
+        chunk: TailChunk,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Send this.
+    Send {
+        /// Over which stream.
+        connection: u64,
+        /// From 1 in each.
+        sequence: u64,
+        /// What.
+        message: Up,
+    },
+    /// Close the stream; the machine has forgotten it already.
+    CloseStream {
+        /// Which.
+        connection: u64,
+        /// Why.
+        why: Closed,
+    },
+    /// Write down, durably, to whom the agent belongs.
+    PersistAllegiance {
+        /// For which stream.
+        connection: u64,
+        /// To be written.
+        allegiance: Allegiance,
+    },
+    /// Make the attempt's directory with this record, durably.
+    PersistLease(Box<LeaseRecord>),
+    /// Fill its scratch directory.
+    FetchInputs(LeaseId),
+    /// Start its shim.
+    SpawnShim(LeaseId),
+    /// Move its contact deadline.
+    SetDeadline {
+        /// Which.
+        lease: LeaseId,
+        /// Boottime, ms.
+        deadline_ms: i64,
+    },
+    /// Write this outcome under the attempt's lock unless it has started.
+    CloseUnstarted {
+        /// Which.
+        lease: LeaseId,
+        /// `NotRun` or `StartFailed`.
+        outcome: Outcome,
+    },
+    /// Ask the shim to stop its job.
+    StopShim(LeaseId),
+    /// Watch over a shim that an earlier agent started.
+    AdoptShim(LeaseId),
+    /// Kill what is left of the tree and record the attempt as lost.
+    RecordLost(LeaseId),
+    /// Store outputs and logs at the scheduler.
+    CollectOutputs {
+        /// Which.
+        lease: LeaseId,
+        /// How it ended.
+        exit: ExitRecord,
+    },
+    /// Remove its directory.
+    RemoveAttempt(LeaseId),
+    /// Read a log.
+    StartTail {
+        /// For which stream.
+        connection: u64,
+        /// What is wanted.
+        request: TailRequest,
+    },
+    /// Read it no longer.
+    CancelTail(u64),
+    /// Read none any longer.
+    CancelTails,
+    /// Tell the operator.
+    Notice(Notice),
+}
+
+/// Why the agent closed a stream.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Closed {
+    /// The scheduler is another federation's.
+    #[error(
+        "the scheduler is of federation {theirs}, this agent belongs to {ours}; point `scheduler` at the right one, or give this site a new, empty state_dir"
+    )]
+    ForeignFederation {
+        /// The agent's.
+        ours: String,
+        /// The scheduler's.
+        theirs: String,
+    },
+    /// A scheduler that has been deposed answers.
+    #[error("a scheduler of term {term} answered after one of term {seen} had")]
+    OlderTerm {
+        /// Its term.
+        term: u64,
+        /// The latest known.
+        seen: u64,
+    },
+    /// Heartbeats are no longer answered.
+    #[error("{unanswered} heartbeats were not answered")]
+    Silent {
+        /// How many.
+        unanswered: usize,
+    },
+    /// A message is missing or out of place.
+    #[error("the scheduler broke the protocol: {0}")]
+    Protocol(&'static str),
+}
+
+/// What an operator should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The session is current.
+    SessionCurrent {
+        /// Its number.
+        session: u64,
+        /// Leases held.
+        held: usize,
+    },
+    /// Held here, unknown to the scheduler's journal: kept until its deadline.
+    Unknown(LeaseId),
+    /// A grant that cannot be meant was not followed.
+    GrantIgnored {
+        /// Which.
+        lease: LeaseId,
+        /// Why.
+        why: &'static str,
+    },
+    /// Its deadline passed before it could be started.
+    OutOfTime(LeaseId),
+}
+
+/// The state of the protocol at one site.
+#[derive(Debug)]
+pub struct Machine {
+    settings: Settings,
+    allegiance: Allegiance,
+    term_seen: (u64, u64),
+    connection_last: u64,
+    stream: Option<Stream>,
+    attempts: Attempts,
+}
+
+impl Machine {
+    /// The machine of an agent that starts with these attempts on disk. There
+    /// is none without: an inventory sent before the disk was looked at would
+    /// give every task away.
+    pub fn recover(
+        settings: Settings,
+        allegiance: Allegiance,
+        found: Vec<Found>,
+    ) -> (Self, Vec<Effect>) {
+        let mut effects = Vec::new();
+        let machine = Self {
+            settings,
+            allegiance,
+            term_seen: (0, 0),
+            connection_last: 0,
+            stream: None,
+            attempts: Attempts::recover(found, &mut effects),
+        };
+        (machine, effects)
     }
 
-    /// Takes in what happened at `now_ms`; returns what is to be done, in order.
+    /// Takes in what happened at `now_ms` (boottime); gives what is to be done.
     pub fn handle(&mut self, now_ms: i64, input: Input) -> Vec<Effect> {
+        let mut out = Vec::new();
         match input {
-            Input::Recovered(found) => found.into_iter().for_each(|found| self.recover(found)),
-            Input::Opened(stream) => self.open(stream),
-            Input::Broken(stream) => {
-                if self.is_current(stream) {
-                    self.session = None;
+            Input::StreamOpened { connection } => self.stream_opened(now_ms, connection, &mut out),
+            Input::StreamBroken { connection } => self.stream_broken(connection, &mut out),
+            Input::Received {
+                connection,
+                sequence,
+                message,
+            } => self.received(now_ms, connection, sequence, message, &mut out),
+            Input::AllegiancePersisted { connection } => {
+                self.allegiance_persisted(now_ms, connection, &mut out);
+            }
+            Input::LeasePersisted(lease) => self.lease_persisted(lease, &mut out),
+            Input::LeaseNotPersisted { lease, why } => {
+                if self.attempts.is_persisting(lease) {
+                    self.refuse(lease, Outcome::StartFailed { message: why }, &mut out);
                 }
             }
-            Input::Said(stream, message) => self.hear(now_ms, stream, message),
-            Input::Persisted(lease) => self.persisted(lease),
-            Input::Fetched(lease) => self.fetched(lease),
-            Input::Spawned(lease) => self.spawned(lease),
-            Input::ShimGone(lease) => self.shim_gone(lease),
-            Input::Collected(lease, ended) => self.collected(lease, *ended),
-            Input::Tick => self.tick(now_ms),
+            Input::InputsReady(lease) => self.attempts.inputs_ready(lease, &mut out),
+            Input::InputsFailed { lease, why } | Input::SpawnFailed { lease, why } => {
+                self.attempts.start_failed(lease, why, &mut out);
+            }
+            Input::AttemptStarted { lease, started_ms } => {
+                if self.attempts.started(lease) {
+                    self.send(Up::Running { lease, started_ms }, &mut out);
+                }
+            }
+            Input::CloseTooLate(lease) => self.attempts.close_too_late(lease, &mut out),
+            Input::AttemptEnded { lease, exit } => {
+                if let Some(report) = self.attempts.ended(lease, exit, &mut out) {
+                    self.send(Up::Ended { lease, report }, &mut out);
+                }
+            }
+            Input::OutputsStored { lease, report } => {
+                if let Some(report) = self.attempts.stored(lease, report) {
+                    self.send(Up::Ended { lease, report }, &mut out);
+                }
+            }
+            Input::TailRead { connection, chunk } => {
+                if self
+                    .stream
+                    .as_ref()
+                    .is_some_and(|s| s.connection() == connection)
+                {
+                    self.send(Up::TailChunk(chunk), &mut out);
+                }
+            }
+            Input::Tick => self.tick(now_ms, &mut out),
         }
-        std::mem::take(&mut self.effects)
+        out
     }
 
-    /// When `Tick` is wanted.
-    pub fn next_due_ms(&self) -> Option<i64> {
-        self.session.as_ref().and_then(Session::next_heartbeat_ms)
+    /// When [`Input::Tick`] is due next, boottime ms.
+    pub fn wake_ms(&self) -> Option<i64> {
+        let beat = self.stream.as_ref().and_then(Stream::wake_ms);
+        [beat, self.attempts.wake_ms(self.renewal())]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    /// Attempts held, whatever their progress.
-    pub fn attempts_held(&self) -> usize {
+    /// How many leases are held.
+    pub fn held(&self) -> usize {
         self.attempts.len()
     }
 
-    /// True if none is held that could still be running.
-    pub fn all_ended(&self) -> bool {
-        self.attempts.values().all(|attempt| matches!(attempt.progress, Progress::Ended(_)))
-    }
-
-    fn recover(&mut self, found: Found) {
-        let lease = found.record.lease;
-        let (progress, effect) = match found.phase {
-            FoundPhase::NotStarted if found.record.needs_files() => {
-                (Progress::Fetching, Effect::Fetch(lease))
-            }
-            FoundPhase::NotStarted => (Progress::Spawning, Effect::Spawn(lease)),
-            FoundPhase::Running => (Progress::Running, Effect::Adopt(lease)),
-            FoundPhase::Over => (Progress::Collecting, Effect::Collect(lease)),
-        };
-        let attempt = Attempt {
-            progress,
-            fenced: is_fenced(&found.record),
-            needs_files: found.record.needs_files(),
-            deadline_ms: found.deadline_ms,
-            kept: false,
-            stopping: false,
-        };
-        self.attempts.insert(lease, attempt);
-        self.effects.push(effect);
-    }
-
-    fn is_current(&self, stream: Stream) -> bool {
-        self.session.as_ref().is_some_and(|session| session.stream == stream)
-    }
-
-    /// A hello carries no leases and replaces nothing.
-    fn open(&mut self, stream: Stream) {
-        self.session = Some(Session::new(stream));
-        // Until this session's verdict nothing counts as renewed by it.
-        self.attempts.values_mut().for_each(|attempt| attempt.kept = false);
-        let Identity { federation, lineage } = self.identity.clone();
-        self.send(ToScheduler::Hello { federation, lineage });
-    }
-
-    /// What a closed session said is discarded unread.
-    fn hear(&mut self, now_ms: i64, stream: Stream, message: FromScheduler) {
-        if !self.is_current(stream) {
-            return;
-        }
-        match message {
-            FromScheduler::Welcome {
-                federation,
-                lineage,
-                term: _,
-                session,
-                contact_limit_ms,
-                heartbeat_interval_ms,
-            } => {
-                if !self.identity.federation.is_empty() && self.identity.federation != federation {
-                    self.session = None;
-                    let why = "the scheduler is of another federation; what runs keeps running";
-                    self.effects.push(Effect::Close(stream, why));
-                    return;
-                }
-                self.identity = Identity { federation: federation.clone(), lineage };
-                self.effects.push(Effect::SaveIdentity { federation, lineage });
-                let current = self.session.as_mut().expect("the stream is current");
-                current.welcomed(now_ms, contact_limit_ms, heartbeat_interval_ms);
-                let running = |attempt: &Attempt| matches!(attempt.progress, Progress::Running);
-                let attempts = self.attempts.iter();
-                let leases = attempts.map(|(lease, attempt)| (*lease, running(attempt))).collect();
-                self.send(ToScheduler::Inventory { session, leases });
-            }
-            FromScheduler::Verdict { keep, ended, unknown } => {
-                self.verdict(now_ms, &keep, &ended, &unknown);
-            }
-            FromScheduler::Renewed(number) => self.renewed(number),
-            FromScheduler::Grant(record) => self.grant(*record),
-            FromScheduler::Stop(lease) => self.stop(lease),
-            FromScheduler::Ack(lease) => self.acknowledged(lease),
+    fn lease_persisted(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
+        if self.attempts.persisted(lease, out) {
+            self.send(Up::Starting(lease), out);
         }
     }
 
-    fn verdict(&mut self, now_ms: i64, keep: &[LeaseId], ended: &[LeaseId], unknown: &[LeaseId]) {
-        let session = self.session.as_mut().expect("the stream is current");
-        if !session.pronounced(now_ms) {
-            return;
-        }
-        for lease in keep {
-            if let Some(attempt) = self.attempts.get_mut(lease) {
-                attempt.kept = true;
-            }
-        }
-        self.write_deadlines();
-        ended.iter().for_each(|lease| self.stop_if_held(*lease));
-        // What the journal does not know runs on until its deadline.
-        for lease in unknown {
-            if let Some(attempt) = self.attempts.get_mut(lease) {
-                attempt.kept = false;
-            }
-        }
-        self.send(ToScheduler::Capacity);
-        let held = self.attempts.iter();
-        let over = held.filter_map(|(lease, attempt)| match &attempt.progress {
-            Progress::Ended(ended) => Some((*lease, ended.clone())),
-            Progress::Persisting
-            | Progress::Fetching
-            | Progress::Spawning
-            | Progress::Running
-            | Progress::Collecting => None,
-        });
-        // An end is reported in every session until it is acknowledged.
-        for (lease, ended) in over.collect::<Vec<_>>() {
-            self.send(ToScheduler::Ended(lease, ended));
-        }
+    /// Ends a lease that never got a directory: it is not held, so that it need
+    /// not be remembered beyond this session either.
+    fn refuse(&mut self, lease: LeaseId, outcome: Outcome, out: &mut Vec<Effect>) {
+        let report = self.attempts.refused(lease, outcome);
+        self.send(Up::Ended { lease, report }, out);
     }
 
-    fn renewed(&mut self, number: u64) {
-        let session = self.session.as_mut().expect("the stream is current");
-        if session.renewed(number) && session.is_write_due() {
-            self.write_deadlines();
-        }
-    }
-
-    /// Tells the shims of all kept attempts that they may go on. It is done once
-    /// in a fraction of the contact limit, not at every renewal: a shim that knows
-    /// an older deadline ends too early, never too late.
-    fn write_deadlines(&mut self) {
-        let session = self.session.as_mut().expect("the stream is current");
-        let Some(deadline_ms) = session.deadline_to_write_ms() else {
-            return;
-        };
-        for (lease, attempt) in &mut self.attempts {
-            let writes = attempt.kept && attempt.fenced && attempt.has_directory();
-            if writes && attempt.deadline_ms < deadline_ms {
-                attempt.deadline_ms = deadline_ms;
-                self.effects.push(Effect::SetDeadline(*lease, deadline_ms));
-            }
-        }
-    }
-
-    /// A grant inherits the session's count: its deadline runs from the last
-    /// renewal's sending. A repeated grant changes nothing.
-    fn grant(&mut self, mut record: LeaseRecord) {
-        let session = self.session.as_ref().expect("the stream is current");
-        let Some(deadline_ms) = session.deadline_ms() else {
-            return;
-        };
-        let lease = record.lease;
-        if self.attempts.contains_key(&lease) {
-            return;
-        }
-        record.deadline_ms = deadline_ms;
-        let attempt = Attempt {
-            progress: Progress::Persisting,
-            fenced: is_fenced(&record),
-            needs_files: record.needs_files(),
-            deadline_ms,
-            kept: true,
-            stopping: false,
-        };
-        self.attempts.insert(lease, attempt);
-        self.effects.push(Effect::Persist(Box::new(record)));
-    }
-
-    /// An unknown lease was never started and, since a stream keeps its order,
-    /// never will be.
-    fn stop(&mut self, lease: LeaseId) {
-        if self.attempts.contains_key(&lease) {
-            self.stop_if_held(lease);
-            return;
-        }
-        let ended = Ended {
-            outcome: Outcome::NotRun,
-            usage: None,
-            outputs: Vec::new(),
-            stdout: None,
-            stderr: None,
-        };
-        self.send(ToScheduler::Ended(lease, Box::new(ended)));
-    }
-
-    fn stop_if_held(&mut self, lease: LeaseId) {
-        let Some(attempt) = self.attempts.get_mut(&lease) else {
-            return;
-        };
-        if attempt.stopping {
-            return;
-        }
-        match attempt.progress {
-            // Its directory does not exist yet; the stop follows once it does.
-            Progress::Persisting => attempt.stopping = true,
-            Progress::Fetching | Progress::Spawning | Progress::Running => {
-                attempt.stopping = true;
-                self.effects.push(Effect::Stop(lease));
-            }
-            Progress::Collecting | Progress::Ended(_) => {}
-        }
-    }
-
-    fn persisted(&mut self, lease: LeaseId) {
-        let Some(attempt) = self.attempts.get_mut(&lease) else {
-            return;
-        };
-        if !matches!(attempt.progress, Progress::Persisting) {
-            return;
-        }
-        if attempt.stopping {
-            attempt.progress = Progress::Spawning;
-            self.effects.push(Effect::Stop(lease));
-        } else if attempt.needs_files {
-            attempt.progress = Progress::Fetching;
-            self.effects.push(Effect::Fetch(lease));
-            self.report(ToScheduler::Starting(lease));
-        } else {
-            attempt.progress = Progress::Spawning;
-            self.effects.push(Effect::Spawn(lease));
-        }
-    }
-
-    fn fetched(&mut self, lease: LeaseId) {
-        let Some(attempt) = self.attempts.get_mut(&lease) else {
-            return;
-        };
-        if matches!(attempt.progress, Progress::Fetching) && !attempt.stopping {
-            attempt.progress = Progress::Spawning;
-            self.effects.push(Effect::Spawn(lease));
-        }
-    }
-
-    fn spawned(&mut self, lease: LeaseId) {
-        let Some(attempt) = self.attempts.get_mut(&lease) else {
-            return;
-        };
-        if matches!(attempt.progress, Progress::Spawning) {
-            attempt.progress = Progress::Running;
-            if attempt.stopping {
-                // The stop met the attempt before its shim had the lock.
-                self.effects.push(Effect::Stop(lease));
-            }
-            self.report(ToScheduler::Running(lease));
-        }
-    }
-
-    fn shim_gone(&mut self, lease: LeaseId) {
-        let Some(attempt) = self.attempts.get_mut(&lease) else {
-            return;
-        };
-        match attempt.progress {
-            Progress::Persisting | Progress::Fetching | Progress::Spawning | Progress::Running => {
-                attempt.progress = Progress::Collecting;
-                self.effects.push(Effect::Collect(lease));
-            }
-            Progress::Collecting | Progress::Ended(_) => {}
-        }
-    }
-
-    fn collected(&mut self, lease: LeaseId, ended: Ended) {
-        let Some(attempt) = self.attempts.get_mut(&lease) else {
-            return;
-        };
-        if matches!(attempt.progress, Progress::Collecting) {
-            let ended = Box::new(ended);
-            attempt.progress = Progress::Ended(ended.clone());
-            self.report(ToScheduler::Ended(lease, ended));
-        }
-    }
-
-    /// Only what has been reported can be acknowledged and forgotten.
-    fn acknowledged(&mut self, lease: LeaseId) {
-        let ended = |attempt: &Attempt| matches!(attempt.progress, Progress::Ended(_));
-        if self.attempts.get(&lease).is_some_and(ended) {
-            self.attempts.remove(&lease);
-            self.effects.push(Effect::Remove(lease));
-        }
-    }
-
-    fn tick(&mut self, now_ms: i64) {
-        let number = self.session.as_mut().and_then(|session| session.heartbeat(now_ms));
-        if let Some(number) = number {
-            self.send(ToScheduler::Heartbeat(number));
-        }
-    }
-
-    /// Reports wait for the verdict: before it the scheduler does not listen, and
-    /// the inventory says all that counts.
-    fn report(&mut self, message: ToScheduler) {
-        if self.session.as_ref().is_some_and(Session::is_pronounced) {
-            self.send(message);
-        }
-    }
-
-    fn send(&mut self, message: ToScheduler) {
-        if let Some(session) = &self.session {
-            self.effects.push(Effect::Send(session.stream, message));
-        }
-    }
-}
-
-impl LeaseRecord {
-    /// True if something has to be fetched before the start.
-    pub fn needs_files(&self) -> bool {
-        !self.inputs.is_empty() || !self.outputs_of.is_empty()
+    /// Moves deadlines that are worth moving, closes what ran out of time
+    /// before it started, asks for renewal.
+    fn tick(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+        self.attempts.flush(now_ms, self.renewal(), out);
+        self.attempts.expire(now_ms, out);
+        self.beat(now_ms, out);
     }
 }
 
