@@ -1,0 +1,83 @@
+//! `cycle N step=SPAN length=SPAN [seed=N]`: N rounds with jobs that come to their ends.
+//!
+//! Every step ends what has run its time (half to one and a half times `length`, drawn from
+//! the seed) and plans a round. Told: what each leaf held, on average over the steps, at least
+//! and at most, in the resource that most of it asks for.
+
+use jeroboam_core::event::Event;
+use jeroboam_core::ids::{LeaseId, QueueId};
+use jeroboam_core::job::{AttemptEnd, Outcome};
+use jeroboam_core::resources::DIMENSIONS;
+
+use crate::runner::Runner;
+use crate::tell;
+use crate::words::Words;
+
+/// Plays the line.
+pub fn run(runner: &mut Runner, line: &Words<'_>) {
+    let steps: i64 = line.parse(line.word(1));
+    let step_ms = line.span_ms(line.or("step", "10m"));
+    let length_ms = line.span_ms(line.or("length", "10m"));
+    let seed = line.parse(line.or("seed", "1"));
+    let leaves: Vec<QueueId> = runner
+        .world
+        .queues()
+        .iter()
+        .filter(|queue| queue.is_leaf())
+        .map(|queue| queue.id)
+        .collect();
+    let mut held = vec![Vec::new(); leaves.len()];
+    for _ in 0..steps {
+        runner.now = runner.now + step_ms;
+        for lease in runner.open() {
+            let job = &runner.world.jobs()[&lease.task.job];
+            let ran_ms = runner.now - job.tasks.active[&lease.task.index].granted;
+            if ran_ms >= length_ms * drawn_percent(lease, seed) / 100 {
+                let end = AttemptEnd::bare(Outcome::Exit(0));
+                let now = runner.now;
+                let ended = runner.world.apply(now, &Event::AttemptEnded { lease, end });
+                ended.expect("an open lease can end");
+            }
+        }
+        let plan = runner.plan();
+        runner.commit(&plan);
+        for (leaf, sums) in leaves.iter().zip(&mut held) {
+            sums.push(runner.world.queues().queue(*leaf).held);
+        }
+    }
+    for (leaf, samples) in leaves.iter().zip(held) {
+        let name = runner.world.queues().queue(*leaf).spec.name.clone();
+        let mean = |d: usize| samples.iter().map(|held| held[d]).sum::<i64>() / steps;
+        let mut average = samples[0];
+        (0..DIMENSIONS).for_each(|d| average[d] = mean(d));
+        let busiest = |held: &&jeroboam_core::resources::Resources| {
+            (0..DIMENSIONS).map(|d| held[d]).collect::<Vec<_>>()
+        };
+        let least = samples
+            .iter()
+            .min_by_key(busiest)
+            .expect("one step at least");
+        let most = samples
+            .iter()
+            .max_by_key(busiest)
+            .expect("one step at least");
+        let tell = |held| tell::amounts(held, &runner.world);
+        let told = format!(
+            "{name} held {} on average, {} to {}",
+            tell(&average),
+            tell(least),
+            tell(most)
+        );
+        runner.say(told);
+    }
+}
+
+/// 50 to 150, the same for the same lease and seed.
+fn drawn_percent(lease: LeaseId, seed: u64) -> i64 {
+    let mut mixed =
+        seed ^ lease.task.job.0 << 40 ^ u64::from(lease.task.index) << 8 ^ u64::from(lease.attempt);
+    for _ in 0..3 {
+        mixed = (mixed ^ mixed >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    50 + (mixed >> 33) as i64 % 101
+}

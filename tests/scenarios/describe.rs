@@ -1,0 +1,221 @@
+//! Questions to the World: `show jobs|queues|nodes|sites|batches`, `explain`.
+
+use std::collections::BTreeMap;
+
+use jeroboam_core::event::Selection;
+use jeroboam_core::ids::{QueueId, TaskId};
+use jeroboam_core::job::{ActiveState, Job};
+use jeroboam_core::policy::Policy;
+use jeroboam_core::ranges::RangeSet;
+use jeroboam_core::round::explain;
+use jeroboam_core::round::share::Shares;
+use jeroboam_core::time::TimeMs;
+use jeroboam_core::world::World;
+use jeroboam_units::MicroEuro;
+
+use crate::words::Words;
+use crate::{sites, tell};
+
+/// What a `show` line asks for.
+pub fn show(line: &Words<'_>, world: &World, now: TimeMs) -> Vec<String> {
+    match line.word(1) {
+        "jobs" => world
+            .jobs()
+            .values()
+            .map(|job| self::job(job, world))
+            .collect(),
+        "queues" => queues(world, now),
+        "nodes" => nodes(world),
+        "sites" => world
+            .sites()
+            .iter()
+            .map(|site| self::site(site, world))
+            .collect(),
+        "batches" => world.batches().values().map(batch).collect(),
+        "records" => vec![format!(
+            "{} jobs, {} classes, {} bytes",
+            world.jobs().len(),
+            world.classes().iter().count(),
+            postcard::to_stdvec(world).map_or(0, |bytes| bytes.len())
+        )],
+        other => line.fail(&format!("cannot show `{other}`")),
+    }
+}
+
+fn job(job: &Job, world: &World) -> String {
+    let tasks = &job.tasks;
+    let mut parts = Vec::new();
+    let mut part = |state: String, indexes: &RangeSet| {
+        if !indexes.is_empty() {
+            parts.push(format!("{state} {indexes}"));
+        }
+    };
+    part("held".into(), &tasks.held);
+    let waits: Vec<String> = job.waits_for.iter().map(ToString::to_string).collect();
+    part(format!("blocked on {}:", waits.join(" ")), &tasks.blocked);
+    part("queued".into(), &tasks.queued);
+    let mut active: BTreeMap<&str, RangeSet> = BTreeMap::new();
+    for (index, attempt) in &tasks.active {
+        let state = match attempt.state {
+            ActiveState::Leased => "leased",
+            ActiveState::Starting => "starting",
+            ActiveState::Running { .. } => "running",
+            ActiveState::Stopping { .. } => "stopping",
+        };
+        active.entry(state).or_default().insert(*index);
+    }
+    for (state, indexes) in &active {
+        part(state.to_string(), indexes);
+    }
+    part("succeeded".into(), &tasks.succeeded);
+    for (reason, indexes) in &tasks.failed {
+        part(format!("failed {reason:?}"), indexes);
+    }
+    for (why, indexes) in &tasks.cancelled {
+        part(format!("cancelled {why:?}"), indexes);
+    }
+    let queue = &world.queues().queue(job.queue).spec.name;
+    format!(
+        "{} {} in {queue}: {}",
+        job.id,
+        job.spec.name,
+        parts.join(", ")
+    )
+}
+
+fn batch(batch: &jeroboam_core::job::Batch) -> String {
+    let state = match batch.finished {
+        Some(_) => "finished".to_string(),
+        None => format!("{} of {} jobs unfinished", batch.unfinished, batch.jobs),
+    };
+    format!("{} {} by {}: {state}", batch.id, batch.name, batch.by)
+}
+
+fn queues(world: &World, now: TimeMs) -> Vec<String> {
+    let shares = Shares::new(world, now);
+    let below_root = world
+        .queues()
+        .iter()
+        .filter(|queue| queue.id != QueueId::ROOT);
+    below_root
+        .map(|queue| {
+            format!(
+                "{} weight {}: {} queued, {} running, holds {}, entitled to {}",
+                queue.spec.name,
+                queue.spec.weight,
+                queue.queued,
+                queue.running,
+                tell::amounts(&queue.held, world),
+                tell::amounts(&shares.of(queue.id).entitlement, world),
+            )
+        })
+        .collect()
+}
+
+/// What each leaf holds.
+pub fn sums(world: &World) -> Vec<String> {
+    let leaves = world.queues().iter().filter(|queue| queue.is_leaf());
+    leaves
+        .map(|queue| {
+            let held = tell::amounts(&queue.held, world);
+            format!("{} runs {}, holds {held}", queue.spec.name, queue.running)
+        })
+        .collect()
+}
+
+fn nodes(world: &World) -> Vec<String> {
+    let tell = |node: &jeroboam_core::site::Node| {
+        let gone = if node.present { "" } else { ", gone" };
+        format!(
+            "{}: {} running, {} left of {}{gone}",
+            tell::place(world, node.id),
+            node.running,
+            tell::amounts(&node.free(), world),
+            tell::amounts(&node.report.capacity, world),
+        )
+    };
+    world.nodes().iter().map(tell).collect()
+}
+
+fn site(site: &jeroboam_core::site::Site, world: &World) -> String {
+    let mut parts = vec![match site.session {
+        Some(_) => "connected".to_string(),
+        None => "disconnected".to_string(),
+    }];
+    parts.extend(site.withdrawn.then(|| "withdrawn".to_string()));
+    parts.extend(
+        site.closed
+            .as_ref()
+            .map(|closed| format!("{:?} by {}: {}", closed.how, closed.by, closed.reason)),
+    );
+    parts.extend(
+        (site.unknown_leases > 0).then(|| format!("{} unknown leases", site.unknown_leases)),
+    );
+    parts.push(format!("{} running", site.running));
+    if site.spec.contract.is_some() {
+        let spent = MicroEuro(site.cost_micro_eur);
+        let reserved = MicroEuro(site.cost_reserved_micro_eur);
+        parts.push(format!("{spent} € spent, {reserved} € reserved"));
+    }
+    parts.push(format!("holds {}", tell::amounts(&site.held, world)));
+    format!("{}: {}", site.spec.name, parts.join(", "))
+}
+
+/// What `explain job-1[3]` says.
+pub fn explain(line: &Words<'_>, world: &World, now: TimeMs) -> Vec<String> {
+    let Selection::Job(job, indexes) = sites::selection(line, line.word(1)) else {
+        line.fail("explain which task?");
+    };
+    let index = indexes.and_then(|indexes| indexes.first()).unwrap_or(0);
+    let explanation = match explain::explain(world, now, TaskId { job, index }) {
+        Ok(explanation) => explanation,
+        Err(rejected) => return tell::rejected(&rejected),
+    };
+    let reason = explanation.reason;
+    let mut told = vec![format!("{}: {}", reason.code(), reason.text())];
+    told.push(format!("  do: {}", reason.remedy()));
+    for ((site, refusal), count) in &explanation.refusals {
+        let site = &world.site(*site).spec.name;
+        told.push(format!("  {site}: {count} × {}", refusal.code()));
+    }
+    for step in &explanation.path {
+        told.push(format!(
+            "  {} holds {}, is entitled to {}, key {}",
+            world.queues().queue(step.queue).spec.name,
+            tell::amounts(&step.held, world),
+            tell::amounts(&step.entitlement, world),
+            step.key_milli,
+        ));
+    }
+    told.push(format!(
+        "  {} ahead in its queue",
+        explanation.ahead_in_leaf
+    ));
+    told
+}
+
+/// The World's policy with the keys of a `policy` line changed.
+pub fn policy(line: &Words<'_>, world: &World) -> Policy {
+    let mut policy = world.policy().clone();
+    for (key, text) in line.options() {
+        match key {
+            "placements_per_round_max" => policy.placements_per_round_max = line.parse(text),
+            "score_stranded" => policy.score_stranded = line.parse(text),
+            "score_fill" => policy.score_fill = line.parse(text),
+            "score_price" => policy.score_price = line.parse(text),
+            "usage_half_life_ms" => policy.usage_half_life_ms = line.parse(text),
+            "memory_exponent_inner" => policy.memory_exponent_inner = line.parse(text),
+            "memory_exponent_leaf" => policy.memory_exponent_leaf = line.parse(text),
+            "grace" => policy.grace_ms = line.span_ms(text),
+            "lost_attempts_max" => policy.lost_attempts_max = line.parse(text),
+            "queued_max" => policy.queued_max = line.parse(text),
+            "finished_in_memory" => policy.finished_in_memory_ms = line.span_ms(text),
+            "extended_resources" => {
+                let names = text.split(',').filter(|name| !name.is_empty());
+                policy.extended_resources = names.map(str::to_string).collect();
+            }
+            other => line.fail(&format!("no policy key `{other}`")),
+        }
+    }
+    policy
+}

@@ -1,0 +1,102 @@
+//! A batch in the language of stories.
+
+use std::collections::BTreeSet;
+
+use jeroboam_core::spec::{
+    BatchSpec, Coe, FailureClass, JobSpec, Needs, OnLostContact, RetryRule, Taint,
+};
+use jeroboam_core::world::World;
+
+use crate::words::Words;
+
+/// The batch of a `submit` line and the `job` lines below it.
+pub fn batch(line: &Words<'_>, jobs: &[Words<'_>], world: &World) -> BatchSpec {
+    BatchSpec {
+        name: line.word(1).to_string(),
+        queue: line.or("queue", "").to_string(),
+        jobs: jobs.iter().map(|job| self::job(job, world)).collect(),
+    }
+}
+
+fn job(line: &Words<'_>, world: &World) -> JobSpec {
+    let names = |key| -> Vec<String> { line.list(key).into_iter().map(str::to_string).collect() };
+    let mut resources = line.resources(world);
+    if line.option("cpu").is_none() && !line.has("nothing") {
+        resources[jeroboam_core::resources::CPU] = 1_000;
+    }
+    JobSpec {
+        name: line.word(1).to_string(),
+        count: line.parse(line.or("count", "1")),
+        command: vec![line.or("command", "true").to_string()],
+        env: Default::default(),
+        image: String::new(),
+        priority: line.parse(line.or("priority", "0")),
+        needs: Needs {
+            resources,
+            walltime_ms: line.span_ms(line.or("walltime", "10m")),
+            coe: line.option("coe").map(|name| coe(line, name)),
+            labels: line.pairs("labels").into_iter().collect(),
+            tolerations: taints(line, "tolerations"),
+            sites: names("sites").into_iter().collect(),
+            sites_excluded: names("sites_excluded").into_iter().collect(),
+        },
+        after_ok: names("after_ok"),
+        inputs: Vec::new(),
+        outputs: names("outputs"),
+        outputs_of: names("outputs_of"),
+        retries: line
+            .list("retry")
+            .into_iter()
+            .map(|rule| retry(line, rule))
+            .collect(),
+        on_lost_contact: match line.or("lost", "restart") {
+            "wait" => OnLostContact::Wait,
+            "restart" => OnLostContact::Restart,
+            other => line.fail(&format!("lost={other}")),
+        },
+        restartable: !line.has("once"),
+    }
+}
+
+/// The engine of a name.
+pub fn coe(line: &Words<'_>, name: &str) -> Coe {
+    match name {
+        "kubernetes" => Coe::Kubernetes,
+        "swarm" => Coe::Swarm,
+        "mesos" => Coe::Mesos,
+        "process" => Coe::Process,
+        _ => line.fail(&format!("no engine `{name}`")),
+    }
+}
+
+/// `key:value` taints of an option.
+pub fn taints(line: &Words<'_>, key: &str) -> BTreeSet<Taint> {
+    let taint = |(key, value)| Taint { key, value };
+    line.pairs(key).into_iter().map(taint).collect()
+}
+
+/// `exit:75`, `exit:80-89*2`, `lost*3`, `any`: what, and how often (once).
+fn retry(line: &Words<'_>, rule: &str) -> RetryRule {
+    let (what, times) = rule.split_once('*').unwrap_or((rule, "1"));
+    let (mut exit_codes, mut classes) = (Vec::new(), BTreeSet::new());
+    if let Some(codes) = what.strip_prefix("exit:") {
+        let (first, last) = codes.split_once('-').unwrap_or((codes, codes));
+        exit_codes.push((line.parse(first), line.parse(last)));
+    } else if what != "any" {
+        classes.insert(match what {
+            "exit" => FailureClass::Exit,
+            "signal" => FailureClass::Signal,
+            "walltime" => FailureClass::Walltime,
+            "memory" => FailureClass::Memory,
+            "start" => FailureClass::Start,
+            "outputs" => FailureClass::Outputs,
+            "lost" => FailureClass::Lost,
+            _ => line.fail(&format!("no failure `{what}`")),
+        });
+    }
+    RetryRule {
+        exit_codes,
+        classes,
+        times: line.parse(times),
+    }
+}

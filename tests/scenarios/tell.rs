@@ -1,0 +1,135 @@
+//! The core's answers in words.
+
+use jeroboam_core::effect::Effect;
+use jeroboam_core::ids::NodeId;
+use jeroboam_core::job::{AttemptRecord, Outcome};
+use jeroboam_core::ranges::RangeSet;
+use jeroboam_core::rejected::Rejected;
+use jeroboam_core::resources::{CPU, DISK, EXTENDED, GPU, MEMORY, Resources};
+use jeroboam_core::round::Plan;
+use jeroboam_core::round::explain::waiting_reason;
+use jeroboam_core::time::TimeMs;
+use jeroboam_core::world::World;
+use jeroboam_units::{Bytes, Cores};
+
+/// One line for each effect; grants of neighbours together.
+pub fn effects(effects: &[Effect], world: &World) -> Vec<String> {
+    let site = |id| &world.site(id).spec.name;
+    let tell = |effect: &Effect| match effect {
+        Effect::Grant { site: at, lease } => format!("grant {lease} at {}", site(*at)),
+        Effect::Stop { site: at, lease } => format!("stop {lease} at {}", site(*at)),
+        Effect::AttemptEnded(record) => ended(record),
+        Effect::BatchFinished(batch) => format!("{batch} finished"),
+        Effect::Retired { batch, jobs } => format!("{} retired with {} jobs", batch.id, jobs.len()),
+    };
+    effects.iter().map(tell).collect()
+}
+
+fn ended(record: &AttemptRecord) -> String {
+    let AttemptRecord {
+        lease,
+        site,
+        node,
+        end,
+        ..
+    } = record;
+    let how = match &end.outcome {
+        Outcome::Exit(code) => format!("exit {code}"),
+        Outcome::Signal(signal) => format!("signal {signal}"),
+        other => format!("{other:?}"),
+    };
+    format!("{lease} ended on {site}/{node}: {how}")
+}
+
+/// A rejection with its kind, place and remedy.
+pub fn rejected(rejected: &Rejected) -> Vec<String> {
+    let mut told = vec![format!("rejected {}: {rejected}", rejected.code())];
+    told.push(format!("  do: {}", rejected.remedy()));
+    told
+}
+
+/// The placements, neighbours on one node together, before they are committed.
+pub fn placements(plan: &Plan, world: &World) -> Vec<String> {
+    let mut runs: Vec<(jeroboam_core::ids::JobId, NodeId, u32, RangeSet)> = Vec::new();
+    for placement in &plan.placements {
+        let task = placement.task;
+        let attempt = world.jobs()[&task.job].next_attempt(task.index);
+        match runs.last_mut() {
+            Some((job, node, of, indexes))
+                if (*job, *node, *of) == (task.job, placement.node, attempt) =>
+            {
+                indexes.insert(task.index);
+            }
+            _ => {
+                let indexes = RangeSet::from_iter([(task.index, task.index)]);
+                runs.push((task.job, placement.node, attempt, indexes));
+            }
+        }
+    }
+    let tell = |(job, node, attempt, indexes): &(_, NodeId, u32, RangeSet)| {
+        let again = if *attempt > 1 {
+            format!(" #{attempt}")
+        } else {
+            String::new()
+        };
+        format!("placed {job}[{indexes}]{again} on {}", place(world, *node))
+    };
+    runs.iter().map(tell).collect()
+}
+
+/// Placements and failed classes of a plan that is not committed.
+pub fn plan(plan: &Plan, world: &World) -> Vec<String> {
+    let mut told = placements(plan, world);
+    for (class, reason) in &plan.failed {
+        told.push(format!("fails {class}: {}", reason.code()));
+    }
+    told
+}
+
+/// `site/node`.
+pub fn place(world: &World, node: NodeId) -> String {
+    let node = world.node(node);
+    format!("{}/{}", world.site(node.site).spec.name, node.report.name)
+}
+
+/// Why each job with queued tasks waits.
+pub fn waiting(world: &World, now: TimeMs) -> Vec<String> {
+    let waits = world
+        .jobs()
+        .values()
+        .filter(|job| !job.tasks.queued.is_empty());
+    waits
+        .map(|job| {
+            let reason = waiting_reason(world, now, job.queue, &job.spec.needs);
+            format!("waits {}[{}]: {}", job.id, job.tasks.queued, reason.code())
+        })
+        .collect()
+}
+
+/// `3 cpu, 12GiB memory`; nothing is `nothing`.
+pub fn amounts(resources: &Resources, world: &World) -> String {
+    let mut parts = Vec::new();
+    let mut part = |amount: i64, text: String| parts.extend((amount != 0).then_some(text));
+    part(resources[CPU], format!("{} cpu", Cores(resources[CPU])));
+    part(
+        resources[MEMORY],
+        format!("{} memory", bytes(resources[MEMORY])),
+    );
+    part(resources[DISK], format!("{} disk", bytes(resources[DISK])));
+    part(resources[GPU], format!("{} gpu", resources[GPU]));
+    for (position, name) in world.policy().extended_resources.iter().enumerate() {
+        let amount = resources[EXTENDED + position];
+        part(amount, format!("{amount} {name}"));
+    }
+    if parts.is_empty() {
+        return "nothing".into();
+    }
+    parts.join(" ")
+}
+
+fn bytes(mib: i64) -> String {
+    if mib < 0 {
+        return format!("-{}", Bytes::from_mib(-mib));
+    }
+    Bytes::from_mib(mib).to_string()
+}
