@@ -185,7 +185,9 @@ impl Dispatch {
             // Sessions of a later term are numbered above all of an earlier one.
             next_session: (world.term() << 32) + 1,
             streams: BTreeMap::new(),
-            answered: with_leases.map(|site| (site.spec.name.clone(), now)).collect(),
+            answered: with_leases
+                .map(|site| (site.spec.name.clone(), now))
+                .collect(),
         }
     }
 
@@ -221,7 +223,11 @@ impl Dispatch {
                 self.next_session += 1;
                 step.send(connection, ToSite::Welcome { session });
                 let current = false;
-                let stream = Stream { hello, session, current };
+                let stream = Stream {
+                    hello,
+                    session,
+                    current,
+                };
                 self.streams.insert(connection, stream);
             }
         }
@@ -252,7 +258,11 @@ impl Dispatch {
             return step;
         };
         let (site, session) = (stream.hello.site.clone(), stream.session);
-        if let FromSite::Inventory { session: named, leases } = message {
+        if let FromSite::Inventory {
+            session: named,
+            leases,
+        } = message
+        {
             if named == session && !stream.current {
                 self.inventory(world, now, connection, &leases, &mut step);
             }
@@ -263,10 +273,26 @@ impl Dispatch {
         }
         match message {
             FromSite::Inventory { .. } => {}
-            FromSite::Capacity { full, nodes, removed } => {
-                let event = Event::CapacityReported { site, session, full, nodes, removed };
+            FromSite::Capacity {
+                full,
+                nodes,
+                removed,
+            } => {
+                let event = Event::CapacityReported {
+                    site,
+                    session,
+                    full,
+                    nodes,
+                    removed,
+                };
                 if let Err(rejected) = step.apply(world, now, event) {
-                    self.close(world, now, connection, Closing::Refused(rejected), &mut step);
+                    self.close(
+                        world,
+                        now,
+                        connection,
+                        Closing::Refused(rejected),
+                        &mut step,
+                    );
                 }
             }
             FromSite::Heartbeat(number) => {
@@ -277,8 +303,12 @@ impl Dispatch {
                     step.send(connection, ToSite::Renewed(number));
                 }
             }
-            FromSite::Starting(lease) => step.apply_report(world, now, Event::AttemptStarting { lease }),
-            FromSite::Running(lease) => step.apply_report(world, now, Event::AttemptRunning { lease }),
+            FromSite::Starting(lease) => {
+                step.apply_report(world, now, Event::AttemptStarting { lease })
+            }
+            FromSite::Running(lease) => {
+                step.apply_report(world, now, Event::AttemptRunning { lease })
+            }
             FromSite::Ended(lease, end) => {
                 step.apply_report(world, now, Event::AttemptEnded { lease, end: *end });
                 step.send(connection, ToSite::Ack(lease));
@@ -315,8 +345,12 @@ impl Dispatch {
             }
         };
         let older = |stream: &Stream| stream.hello.site == hello.site && stream.session < session;
-        let superseded: Vec<Connection> =
-            self.streams.iter().filter(|(_, s)| older(s)).map(|(c, _)| *c).collect();
+        let superseded: Vec<Connection> = self
+            .streams
+            .iter()
+            .filter(|(_, s)| older(s))
+            .map(|(c, _)| *c)
+            .collect();
         for old in superseded {
             self.streams.remove(&old);
             step.close(old, Closing::Superseded);
@@ -371,7 +405,10 @@ impl Dispatch {
     pub fn expire(&mut self, world: &mut World, now: TimeMs) -> Step {
         let mut step = Step::default();
         let silence_ms = self.limits.silence_ms();
-        let silent = self.answered.iter().filter(|(_, answered)| now - **answered > silence_ms);
+        let silent = self
+            .answered
+            .iter()
+            .filter(|(_, answered)| now - **answered > silence_ms);
         let silent: Vec<String> = silent.map(|(site, _)| site.clone()).collect();
         for site in silent {
             self.answered.remove(&site);
@@ -404,7 +441,11 @@ fn verdict(world: &World, leases: &BTreeMap<LeaseId, bool>) -> ToSite {
             LeaseStanding::Unknown => unknown.push(*lease),
         }
     }
-    ToSite::Verdict { keep, ended, unknown }
+    ToSite::Verdict {
+        keep,
+        ended,
+        unknown,
+    }
 }
 
 #[cfg(test)]

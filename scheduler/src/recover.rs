@@ -24,7 +24,9 @@ pub enum RecoverError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A record or snapshot is intact, but not of this format.
-    #[error("{what} is intact but cannot be understood: {source}; was it written by a newer release?")]
+    #[error(
+        "{what} is intact but cannot be understood: {source}; was it written by a newer release?"
+    )]
     Format {
         /// Which.
         what: String,
@@ -33,7 +35,9 @@ pub enum RecoverError {
         source: postcard::Error,
     },
     /// A record is intact, but the World refuses it.
-    #[error("record {sequence} was accepted when it was written and is refused now: {rejected}; start the release that wrote it")]
+    #[error(
+        "record {sequence} was accepted when it was written and is refused now: {rejected}; start the release that wrote it"
+    )]
     Refused {
         /// Which.
         sequence: u64,
@@ -66,7 +70,10 @@ pub fn replay(store: &Store) -> Result<(World, Replayed), RecoverError> {
         None => World::default(),
         Some(reader) => read_snapshot(reader)?,
     };
-    let mut replayed = Replayed { last: world.now(), ..Replayed::default() };
+    let mut replayed = Replayed {
+        last: world.now(),
+        ..Replayed::default()
+    };
     for entry in replay.records {
         let entry = entry?;
         let (now, event) = record::decode(&entry.bytes).map_err(|source| RecoverError::Format {
@@ -77,13 +84,18 @@ pub fn replay(store: &Store) -> Result<(World, Replayed), RecoverError> {
             let again = plan_round(&mut world, now);
             if again.placements != *placements {
                 replayed.plans_changed += 1;
-                tracing::warn!(sequence = entry.sequence.0, "this release would have planned otherwise");
+                tracing::warn!(
+                    sequence = entry.sequence.0,
+                    "this release would have planned otherwise"
+                );
             }
         }
-        world.apply(now, &event).map_err(|rejected| RecoverError::Refused {
-            sequence: entry.sequence.0,
-            rejected,
-        })?;
+        world
+            .apply(now, &event)
+            .map_err(|rejected| RecoverError::Refused {
+                sequence: entry.sequence.0,
+                rejected,
+            })?;
         replayed.records += 1;
         replayed.last = now;
     }
@@ -112,7 +124,11 @@ pub fn recover(
     configure: impl FnOnce(&World) -> Vec<Event>,
 ) -> Result<(Parts, Spool, Replayed), RecoverError> {
     let (mut world, replayed) = replay(&store)?;
-    let Store { mut journal, snapshots, spool } = store;
+    let Store {
+        mut journal,
+        snapshots,
+        spool,
+    } = store;
     let clock = Clock::after(replayed.last);
     let mut first = Vec::new();
     if journal.last() == Sequence::ZERO {
@@ -120,14 +136,24 @@ pub fn recover(
         // Never 0: an agent's 0 stands for "none yet".
         let lineage = rng.random_range(1..u64::MAX);
         let federation = format!("{:016x}", rng.random::<u64>());
-        first.push(Event::Founded { federation, lineage });
+        first.push(Event::Founded {
+            federation,
+            lineage,
+        });
     }
-    first.push(Event::Started { term: world.term() + 1 });
+    first.push(Event::Started {
+        term: world.term() + 1,
+    });
     commit(&mut journal, &mut world, &clock, first)?;
     let changes = configure(&world);
     commit(&mut journal, &mut world, &clock, changes)?;
     let state = State::recovered(world, clock.now(), limits, Leadership::Sole);
-    let parts = Parts { state, clock, journal, snapshots };
+    let parts = Parts {
+        state,
+        clock,
+        journal,
+        snapshots,
+    };
     Ok((parts, spool, replayed))
 }
 
@@ -140,7 +166,9 @@ fn commit(
     let now = clock.now();
     let mut records = Vec::with_capacity(events.len());
     for event in &events {
-        world.apply(now, event).map_err(RecoverError::Configuration)?;
+        world
+            .apply(now, event)
+            .map_err(RecoverError::Configuration)?;
         records.push(record::encode(now, event));
     }
     let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();

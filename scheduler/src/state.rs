@@ -51,7 +51,9 @@ impl State {
 
     /// An agent says something.
     pub fn receive(&mut self, now: TimeMs, connection: Connection, message: FromSite) -> Step {
-        let step = self.dispatch.receive(&mut self.world, now, connection, message);
+        let step = self
+            .dispatch
+            .receive(&mut self.world, now, connection, message);
         self.routed(step)
     }
 
@@ -76,7 +78,11 @@ impl State {
     /// What falls due with time: silent sites, and finished batches that leave memory.
     pub fn tick(&mut self, now: TimeMs) -> Step {
         let mut step = self.dispatch.expire(&mut self.world, now);
-        let due: Vec<_> = self.world.retirable(now).take(RETIRED_PER_TICK_MAX).collect();
+        let due: Vec<_> = self
+            .world
+            .retirable(now)
+            .take(RETIRED_PER_TICK_MAX)
+            .collect();
         for batch in due {
             step.apply(&mut self.world, now, Event::BatchRetired { batch })
                 .expect("listed as retirable");
