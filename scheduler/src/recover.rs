@@ -15,7 +15,7 @@ use jeroboam_core::rejected::Rejected;
 use jeroboam_core::round::plan_round;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
-use rand::Rng as _;
+use rand::RngExt as _;
 
 /// Why a journal cannot be taken up.
 #[derive(Debug, thiserror::Error)]
