@@ -17,7 +17,13 @@ pub struct Clock {
 impl Clock {
     /// Starts where the journal ends, or at the wall clock if that is later.
     pub fn after(last_journalled: TimeMs) -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+        Clock::starting(last_journalled, SystemTime::now())
+    }
+
+    /// As [`Clock::after`], with what the wall clock says at the start; it is not
+    /// looked at again.
+    pub fn starting(last_journalled: TimeMs, wall: SystemTime) -> Self {
+        let wall = wall.duration_since(UNIX_EPOCH);
         // A wall clock before 1970 counts as 1970.
         let wall_ms = wall.map_or(0, |since| since.as_millis() as i64);
         Clock {
