@@ -268,7 +268,7 @@ impl Dispatch {
             }
             return step;
         }
-        if !stream.current {
+        if !stream.current || !speaks_for(world, &site, &message) {
             return step;
         }
         match message {
@@ -357,13 +357,13 @@ impl Dispatch {
         }
         let stream = self.streams.get_mut(&connection).expect("looked up above");
         stream.current = true;
-        self.answered.insert(hello.site, now);
-        step.send(connection, verdict(world, leases));
+        self.answered.insert(hello.site.clone(), now);
+        step.send(connection, verdict(world, &hello.site, leases));
         for (lease, running) in leases {
             let behind = world.open_attempt(*lease).is_ok_and(|active| {
                 matches!(active.state, ActiveState::Leased | ActiveState::Starting)
             });
-            if *running && behind {
+            if *running && behind && !is_elsewhere(world, &hello.site, *lease) {
                 step.apply_report(world, now, Event::AttemptRunning { lease: *lease });
             }
         }
@@ -431,11 +431,35 @@ impl Dispatch {
     }
 }
 
-/// What becomes of each listed lease.
-fn verdict(world: &World, leases: &BTreeMap<LeaseId, bool>) -> ToSite {
+/// True if the lease is open at another site than this one.
+fn is_elsewhere(world: &World, site: &str, lease: LeaseId) -> bool {
+    let open = world.open_attempt(lease);
+    open.is_ok_and(|active| world.site(world.node(active.node).site).spec.name != site)
+}
+
+/// A site speaks for its own leases alone. What it says about one that is open at
+/// another site is not taken, and so not acknowledged either before that ends.
+fn speaks_for(world: &World, site: &str, message: &FromSite) -> bool {
+    let lease = match message {
+        FromSite::Inventory { .. } | FromSite::Capacity { .. } | FromSite::Heartbeat(_) => {
+            return true;
+        }
+        FromSite::Starting(lease) | FromSite::Running(lease) | FromSite::Ended(lease, _) => *lease,
+    };
+    let elsewhere = is_elsewhere(world, site, lease);
+    if elsewhere {
+        tracing::warn!(site, %lease, "reports about a lease that was granted to another site");
+    }
+    !elsewhere
+}
+
+/// What becomes of each listed lease. One that is open at another site is not
+/// this site's to renew, and nothing proves that it has ended.
+fn verdict(world: &World, site: &str, leases: &BTreeMap<LeaseId, bool>) -> ToSite {
     let (mut keep, mut ended, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     for lease in leases.keys() {
         match world.standing(*lease) {
+            LeaseStanding::Open if is_elsewhere(world, site, *lease) => unknown.push(*lease),
             LeaseStanding::Open => keep.push(*lease),
             LeaseStanding::Ended => ended.push(*lease),
             LeaseStanding::Unknown => unknown.push(*lease),
@@ -447,6 +471,3 @@ fn verdict(world: &World, leases: &BTreeMap<LeaseId, bool>) -> ToSite {
         unknown,
     }
 }
-
-#[cfg(test)]
-mod tests;
