@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use jeroboam_proto::v1::change_request::Verb as ChangeVerb;
 
 use crate::failure::Failure;
-use crate::{batches, change, explain, get, jobs, logs, queues, sites, submit, wait};
+use crate::{batches, change, explain, get, higgs, jobs, logs, queues, sites, submit, wait};
 
 /// Batch scheduler that places jobs across federated data centres
 #[derive(Debug, Parser)]
@@ -48,6 +48,9 @@ enum Verb {
     #[command(subcommand)]
     Site(sites::Verb),
     Nodes(sites::NodesArgs),
+    /// The program of the demo's jobs: generates collision events and adds them up
+    #[command(hide = true)]
+    Higgs(higgs::Args),
 }
 
 impl Command {
@@ -74,6 +77,7 @@ impl Command {
             Verb::Sites(args) => client(sites::list(args)),
             Verb::Site(verb) => client(sites::one(verb)),
             Verb::Nodes(args) => client(sites::nodes(args)),
+            Verb::Higgs(args) => higgs::run(args).map_err(Failure::Here),
         }
     }
 }

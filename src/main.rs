@@ -18,6 +18,7 @@ mod content;
 mod explain;
 mod failure;
 mod get;
+mod higgs;
 mod jobs;
 mod logs;
 mod output;
