@@ -19,7 +19,7 @@ fn part(index: u64, events: u64) -> Part {
 /// One production for all tests that only look.
 fn sample() -> &'static Tally {
     static SAMPLE: OnceLock<Tally> = OnceLock::new();
-    SAMPLE.get_or_init(|| produce(&[part(0, 20_000)]))
+    SAMPLE.get_or_init(|| produce(&[part(0, 8_000)]))
 }
 
 fn store(directory: &tempfile::TempDir, name: &str, part: Part) -> PathBuf {
@@ -77,12 +77,12 @@ fn the_same_seed_gives_the_same_bytes() {
 fn the_cut_flow_never_rises_and_ends_in_the_spectrum() {
     for (name, channel) in &sample().channels {
         let flow: Vec<u64> = channel.cut_flow.values().copied().collect();
-        assert_eq!(flow[0], 20_000);
+        assert_eq!(flow[0], 8_000);
         assert!(flow.is_sorted_by(|a, b| a >= b), "{name:?}: {flow:?}");
         let spectrum = &channel.four_muon_mass;
         let sum = spectrum.counts.iter().sum::<u64>() + spectrum.overflow + spectrum.underflow;
         assert_eq!(sum, channel.cut_flow[&Stage::Selected]);
-        assert!(sum > 500, "{name:?}: {sum}");
+        assert!(sum > 200, "{name:?}: {sum}");
     }
 }
 
@@ -99,18 +99,17 @@ fn peaks_are_at_the_published_masses() {
     let z = expectation.z_peak().unwrap();
     // The selection prefers the heavy side of the line: 0.04 GeV at high statistics.
     let off = (z.position_gev - published::Z_MASS_GEV).abs();
-    assert!(off < 4.0 * z.error_gev + 0.05 && z.error_gev < 0.2, "{z:?}");
+    assert!(off < 4.0 * z.error_gev + 0.05 && z.error_gev < 0.3, "{z:?}");
 }
 
 #[test]
-fn yields_have_the_size_that_experiments_see() {
-    // CMS and ATLAS see somewhat under a hundred H → 4μ in Run 2, on a continuum
-    // of somewhat under a half of it in 118–130 GeV; they lose muons, this does not.
+fn yields_are_those_of_the_documentation() {
+    // 106.0 and 41.0 of docs/physics.md, four standard deviations of this sample apart.
     let expectation = Expectation::of(sample()).unwrap();
     let higgs = expectation.within(Channel::Higgs, 118.0..130.0);
     let continuum = expectation.within(Channel::Continuum, 118.0..130.0);
-    assert!((90.0..120.0).contains(&higgs), "{higgs}");
-    assert!((25.0..60.0).contains(&continuum), "{continuum}");
+    assert!((100.0..112.0).contains(&higgs), "{higgs}");
+    assert!((24.0..60.0).contains(&continuum), "{continuum}");
 }
 
 #[test]
@@ -137,7 +136,7 @@ fn the_plot_and_the_table_say_what_they_are() {
     }
     let table = table(sample(), &expectation);
     for text in [
-        "20000 events per channel",
+        "8000 events per channel",
         "Higgs peak at 125.",
         "Z peak at 91.",
         "138 fb⁻¹",
@@ -172,31 +171,47 @@ fn edited(directory: &tempfile::TempDir, from: &str, to: &str) {
 #[test]
 fn refusals_name_file_and_remedy() {
     use expect_test::expect;
-    check_refusal(|_| (), expect!["no histogram (*.json) below DIR; run `jero higgs generate --out` into it first"]);
-    check_refusal(|d| std::fs::remove_dir(d.path()).unwrap(), expect!["cannot list DIR: No such file or directory (os error 2); give --inputs the directory with the jobs' outputs"]);
+    check_refusal(
+        |_| (),
+        expect!["no histogram (*.json) below DIR; run `jero higgs generate --out` into it first"],
+    );
+    check_refusal(
+        |d| std::fs::remove_dir(d.path()).unwrap(),
+        expect![
+            "cannot list DIR: No such file or directory (os error 2); give --inputs the directory with the jobs' outputs"
+        ],
+    );
     check_refusal(
         |d| {
             store(d, "0.json", part(0, 50));
         },
-        expect!["1 indices below DIR, where --expect says 2; generate those that are missing, or correct --expect"],
+        expect![
+            "1 indices below DIR, where --expect says 2; generate those that are missing, or correct --expect"
+        ],
     );
     check_refusal(
         |d| {
             store(d, "0.json", part(3, 50));
             store(d, "1.json", part(5, 50));
         },
-        expect!["the histogram of index 4 of seed 1 is missing below DIR; run `jero higgs generate --index 4 --seed 1` again"],
+        expect![
+            "the histogram of index 4 of seed 1 is missing below DIR; run `jero higgs generate --index 4 --seed 1` again"
+        ],
     );
     check_refusal(
         |d| {
             store(d, "0.json", part(3, 50));
             store(d, "1.json", part(3, 60));
         },
-        expect!["histogram DIR/1.json holds index 3 of seed 1, which was added before; remove one of the two files, or generate with another --index"],
+        expect![
+            "histogram DIR/1.json holds index 3 of seed 1, which was added before; remove one of the two files, or generate with another --index"
+        ],
     );
     check_refusal(
         |d| std::fs::write(d.path().join("0.json"), "{\n  \"format\"").unwrap(),
-        expect!["DIR/0.json is not a histogram of `jero higgs generate`: EOF while parsing an object at line 2 column 10; run the job that writes it again, or move the file elsewhere"],
+        expect![
+            "DIR/0.json is not a histogram of `jero higgs generate`: EOF while parsing an object at line 2 column 10; run the job that writes it again, or move the file elsewhere"
+        ],
     );
     check_refusal(
         |d| std::fs::create_dir(d.path().join("0.json")).unwrap(),
@@ -204,35 +219,54 @@ fn refusals_name_file_and_remedy() {
     );
     check_refusal(
         |d| edited(d, "jeroboam-higgs-1", "jeroboam-higgs-9"),
-        expect![[r#"histogram DIR/0.json is corrupt: its format is "jeroboam-higgs-9", not "jeroboam-higgs-1"; run the job that writes it again"#]],
+        expect![[
+            r#"histogram DIR/0.json is corrupt: its format is "jeroboam-higgs-9", not "jeroboam-higgs-1"; run the job that writes it again"#
+        ]],
     );
     check_refusal(
         |d| edited(d, "\"overflow\":", "\"overflow\":1"),
-        expect!["histogram DIR/0.json is corrupt: Higgs: the spectrum does not add up to the selected events; run the job that writes it again"],
+        expect![
+            "histogram DIR/0.json is corrupt: Higgs: the spectrum does not add up to the selected events; run the job that writes it again"
+        ],
     );
     check_refusal(
         |d| edited(d, "\"generated\":50", "\"generated\":51"),
-        expect!["histogram DIR/0.json is corrupt: Higgs: 51 generated events, where its parts say 50; run the job that writes it again"],
+        expect![
+            "histogram DIR/0.json is corrupt: Higgs: 51 generated events, where its parts say 50; run the job that writes it again"
+        ],
     );
     check_refusal(
         |d| edited(d, "\"acceptance\":", "\"acceptance\":9"),
-        expect!["histogram DIR/0.json is corrupt: Higgs: the cut flow rises; run the job that writes it again"],
+        expect![
+            "histogram DIR/0.json is corrupt: Higgs: the cut flow rises; run the job that writes it again"
+        ],
     );
     check_refusal(
         |d| edited(d, "\"events\":50", "\"events\":18446744073709551615"),
-        expect!["histogram DIR/0.json is corrupt: it says more than 1000000 parts or 1000000000 events a part; run the job that writes it again"],
+        expect![
+            "histogram DIR/0.json is corrupt: it says more than 1000000 parts or 1000000000 events a part; run the job that writes it again"
+        ],
     );
-    check_refusal(|d| edited(d, "\"bins\":360", "\"bins\":361"), expect!["histogram DIR/0.json is corrupt: Continuum: 360 bins, where the binning says 361; run the job that writes it again"]);
+    check_refusal(
+        |d| edited(d, "\"bins\":360", "\"bins\":361"),
+        expect![
+            "histogram DIR/0.json is corrupt: Continuum: 360 bins, where the binning says 361; run the job that writes it again"
+        ],
+    );
     check_refusal(
         |d| edited(d, "\"width_gev\":0.5", "\"width_gev\":0.0"),
-        expect!["histogram DIR/0.json is corrupt: its bins are 360 bins of 0 GeV from 70 GeV; run the job that writes it again"],
+        expect![
+            "histogram DIR/0.json is corrupt: its bins are 360 bins of 0 GeV from 70 GeV; run the job that writes it again"
+        ],
     );
     check_refusal(
         |d| {
             edited(d, "\"width_gev\":0.5", "\"width_gev\":0.25");
             store(d, "1.json", part(1, 50));
         },
-        expect!["histogram DIR/1.json has 360 bins of 0.5 GeV from 70 GeV where the others have 360 bins of 0.25 GeV from 70 GeV; generate all of them with the same version of jero"],
+        expect![
+            "histogram DIR/1.json has 360 bins of 0.5 GeV from 70 GeV where the others have 360 bins of 0.25 GeV from 70 GeV; generate all of them with the same version of jero"
+        ],
     );
 }
 

@@ -82,7 +82,7 @@ fn angles_of_the_higgs_decay_integrate_to_the_known_rate() {
     // Averaged over angles the element is λ + 12·s_a·s_b/m⁴, up to one factor.
     let mean = |masses: [f64; 2]| {
         let mut stream = Stream::open(9, 0, 0);
-        let n = 40_000;
+        let n = 20_000;
         let sum: f64 = (0..n)
             .map(|_| element(isotropic(HIGGS_MASS_GEV, masses, &mut stream)))
             .sum();
@@ -133,7 +133,7 @@ fn the_lighter_pair_of_a_higgs_follows_the_integrated_rate() {
 #[test]
 fn the_bound_of_the_continuum_holds_and_is_not_wasteful() {
     let mut stream = Stream::open(5, 9, 0);
-    let n = 200_000;
+    let n = 100_000;
     let weights: Vec<f64> = (0..n)
         .filter_map(|_| propose(&mut stream))
         .map(|point| point.weight)
