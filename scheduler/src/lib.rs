@@ -7,12 +7,14 @@
 //! grants leave over the sites' sessions ([`dispatch`]).
 
 pub mod clock;
+pub mod config;
 pub mod convert;
 pub mod dispatch;
 pub mod driver;
 pub mod history_record;
 pub mod metrics;
 pub mod record;
+pub mod recover;
 pub mod state;
 pub mod step;
 pub mod store;
