@@ -1,16 +1,15 @@
 //! `cycle N step=SPAN length=SPAN [seed=N]`: N rounds with jobs that come to their ends.
 //!
 //! Every step ends what has run its time (half to one and a half times `length`, drawn from
-//! the seed) and plans a round. Told: what each leaf held, on average over the steps, at least
-//! and at most, in the resource that most of it asks for.
+//! the seed) and plans a round. Told: what each leaf held, on average over the steps, and
+//! between which bounds.
 
 use jeroboam_core::event::Event;
 use jeroboam_core::ids::{LeaseId, QueueId};
 use jeroboam_core::job::{AttemptEnd, Outcome};
-use jeroboam_core::resources::DIMENSIONS;
+use jeroboam_core::resources::{CPU, DIMENSIONS};
 
 use crate::runner::Runner;
-use crate::tell;
 use crate::words::Words;
 
 /// Plays the line.
@@ -47,30 +46,25 @@ pub fn run(runner: &mut Runner, line: &Words<'_>) {
     }
     for (leaf, samples) in leaves.iter().zip(held) {
         let name = runner.world.queues().queue(*leaf).spec.name.clone();
-        let mean = |d: usize| samples.iter().map(|held| held[d]).sum::<i64>() / steps;
-        let mut average = samples[0];
-        (0..DIMENSIONS).for_each(|d| average[d] = mean(d));
-        let busiest = |held: &&jeroboam_core::resources::Resources| {
-            (0..DIMENSIONS).map(|d| held[d]).collect::<Vec<_>>()
-        };
-        let least = samples
-            .iter()
-            .min_by_key(busiest)
-            .expect("one step at least");
-        let most = samples
-            .iter()
-            .max_by_key(busiest)
-            .expect("one step at least");
-        let tell = |held| tell::amounts(held, &runner.world);
-        let told = format!(
-            "{name} held {} on average, {} to {}",
-            tell(&average),
-            tell(least),
-            tell(most)
-        );
-        runner.say(told);
+        let most = |d: usize| samples.iter().map(|held| held[d]).max().unwrap_or(0);
+        let wanted: Vec<usize> = (0..DIMENSIONS).filter(|d| most(*d) > 0).collect();
+        let told = wanted.into_iter().map(|d| {
+            let least = samples.iter().map(|held| held[d]).min().unwrap_or(0);
+            let sum: i64 = samples.iter().map(|held| held[d]).sum();
+            // Cores and bytes have finer units; of the others a hundredth is told.
+            let (mean, unit) = match d {
+                CPU => (sum as f64 / steps as f64 / 1_000.0, 1_000),
+                _ => (sum as f64 / steps as f64, 1),
+            };
+            format!(" {mean:.2} {} ({} to {})", NAMES[d], least / unit, most(d) / unit)
+        });
+        let told: String = told.collect();
+        runner.say(format!("{name} held on average{}", if told.is_empty() { " nothing" } else { &told }));
     }
 }
+
+/// Of the dimensions, for averages.
+const NAMES: [&str; DIMENSIONS] = ["cpu", "MiB memory", "MiB disk", "gpu", "of the first", "of the second", "of the third", "of the fourth"];
 
 /// 50 to 150, the same for the same lease and seed.
 fn drawn_percent(lease: LeaseId, seed: u64) -> i64 {

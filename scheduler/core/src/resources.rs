@@ -74,6 +74,11 @@ impl Resources {
         Resources(std::array::from_fn(|d| self.0[d].min(other.0[d])))
     }
 
+    /// The larger amount in each dimension.
+    pub fn larger(&self, other: &Resources) -> Resources {
+        Resources(std::array::from_fn(|d| self.0[d].max(other.0[d])))
+    }
+
     /// How many times this fits into `room`; `i64::MAX` when it asks nothing.
     pub fn times_in(&self, room: &Resources) -> i64 {
         let per_dimension = self.0.iter().zip(&room.0).filter(|(need, _)| **need > 0);

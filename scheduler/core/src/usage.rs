@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 /// Length of a step.
 pub const STEP_MS: i64 = 600_000;
-/// Fractional bits of the average and of the decay factor.
-const FRACTION_BITS: u32 = 16;
+/// Fractional bits of the average.
+pub const FRACTION_BITS: u32 = 16;
 const ONE: i128 = 1 << 32;
 
 /// Decayed average of a vector of amounts.
@@ -40,9 +40,9 @@ impl Usage {
     }
 
     /// Folds the step that ends at `end`, over which `held` was counted.
-    pub fn fold(&mut self, held: &Resources, end: TimeMs, half_life_ms: i64) {
+    pub fn fold(&mut self, held: &Resources, end: TimeMs, decay: Decay) {
         self.count(held, end);
-        let decay = decay_per_step(half_life_ms);
+        let Decay(decay) = decay;
         for (average, sum) in self.average.iter_mut().zip(&mut self.integral) {
             let of_step = (i128::from(*sum) << FRACTION_BITS) / i128::from(STEP_MS);
             let mixed = i128::from(*average) * decay + of_step * (ONE - decay);
@@ -60,14 +60,16 @@ impl Usage {
     /// The average held, corrected for a past shorter than the half-life;
     /// zero before the first fold.
     pub fn average(&self) -> Resources {
+        Resources(self.average_fine().map(|average| average >> FRACTION_BITS))
+    }
+
+    /// The same with [`FRACTION_BITS`] fractional bits: half a gpu is not none.
+    pub fn average_fine(&self) -> [i64; DIMENSIONS] {
         if self.seen == 0 {
-            return Resources::ZERO;
+            return [0; DIMENSIONS];
         }
-        let corrected = |average: i64| {
-            let scaled = i128::from(average) * ONE / i128::from(self.seen);
-            (scaled >> FRACTION_BITS) as i64
-        };
-        Resources(self.average.map(corrected))
+        self.average
+            .map(|average| (i128::from(average) * ONE / i128::from(self.seen)) as i64)
     }
 
     /// True once a step has been folded.
@@ -76,22 +78,27 @@ impl Usage {
     }
 }
 
-/// `2^(−step/half-life)` in 32 fractional bits.
-///
-/// By repeated square roots of one half: 2^(−x) is the product of 2^(−2^−k)
-/// over the set bits k of x; each factor is an integer square root of the last.
-fn decay_per_step(half_life_ms: i64) -> i128 {
-    // x = step / half-life < 1, in 32 fractional bits.
-    let exponent = (i128::from(STEP_MS) << 32) / i128::from(half_life_ms);
-    let mut factor: u128 = 1 << 62; // 2^-1 in 63 fractional bits
-    let mut product: u128 = 1 << 63;
-    for bit in (0..32).rev() {
-        factor = (factor << 63).isqrt(); // 2^(-2^(bit-32))
-        if exponent >> bit & 1 == 1 {
-            product = (product * factor) >> 63;
+/// What is left of an average after one step: `2^(−step/half-life)` in 32
+/// fractional bits. Computed once for many folds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decay(i128);
+
+impl Decay {
+    /// By repeated square roots of one half: 2^(−x) is the product of 2^(−2^−k)
+    /// over the set bits k of x; each factor is an integer square root of the last.
+    pub fn of_half_life(half_life_ms: i64) -> Self {
+        // x = step / half-life < 1, in 32 fractional bits.
+        let exponent = (i128::from(STEP_MS) << 32) / i128::from(half_life_ms);
+        let mut factor: u128 = 1 << 62; // 2^-1 in 63 fractional bits
+        let mut product: u128 = 1 << 63;
+        for bit in (0..32).rev() {
+            factor = (factor << 63).isqrt(); // 2^(-2^(bit-32))
+            if exponent >> bit & 1 == 1 {
+                product = (product * factor) >> 63;
+            }
         }
+        Decay((product >> 31) as i128)
     }
-    (product >> 31) as i128
 }
 
 #[cfg(test)]
@@ -101,7 +108,11 @@ mod tests {
 
     fn folded(held: Resources, steps: i64, usage: &mut Usage, from: TimeMs) -> TimeMs {
         for step in 1..=steps {
-            usage.fold(&held, from + step * STEP_MS, 48 * HOUR_MS);
+            usage.fold(
+                &held,
+                from + step * STEP_MS,
+                Decay::of_half_life(48 * HOUR_MS),
+            );
         }
         from + steps * STEP_MS
     }
@@ -132,7 +143,7 @@ mod tests {
     #[test]
     fn the_decay_factor_is_the_root_of_one_half() {
         // 2^(-600/172800) = 0.997596...
-        let decay = decay_per_step(48 * HOUR_MS) as f64 / ONE as f64;
+        let decay = Decay::of_half_life(48 * HOUR_MS).0 as f64 / ONE as f64;
         assert!(
             (decay - 2f64.powf(-600.0 / 172_800.0)).abs() < 1e-9,
             "{decay}"

@@ -44,8 +44,11 @@ pub struct Step {
 pub fn explain(world: &World, now: TimeMs, task: TaskId) -> Result<Explanation, Rejected> {
     let job = world.find_job(task.job)?;
     if !job.tasks.queued.contains(task.index) {
-        let why = "it is not queued".to_string();
-        return Err(Rejected::Unplaceable { task, why });
+        return Err(Rejected::invalid(
+            "task",
+            format!("{task} does not wait for a place"),
+            "see its state with `jero job ID`",
+        ));
     }
     let needs = &job.spec.needs;
     let order = Order::new(world, now);

@@ -4,7 +4,7 @@
 use crate::ids::{NodeId, SiteId};
 use crate::reason::Refusal;
 use crate::resources::Resources;
-use crate::site::{Node, Site};
+use crate::site::{BUDGET_MICRO_EUR_MAX, Node, Site};
 use crate::spec::Needs;
 use crate::time::TimeMs;
 use crate::world::World;
@@ -91,7 +91,8 @@ fn contract_refusal(
     if now < contract.start || now + longest_ms(world, needs, node) > contract.end {
         return Some(Refusal::ContractWindow);
     }
-    let budget = contract.budget_micro_eur?;
+    let budget = contract.budget_micro_eur.unwrap_or(BUDGET_MICRO_EUR_MAX);
+    let budget = budget.min(BUDGET_MICRO_EUR_MAX);
     let taken = taken.cost_micro_eur.get(&site.id).copied().unwrap_or(0);
     let committed = site.cost_micro_eur + site.cost_reserved_micro_eur + taken;
     let with_this = committed.saturating_add(worst_cost_micro_eur(world, needs, node));

@@ -13,10 +13,10 @@
 //! Ties: the lower load before the task, then the smaller task, then the id.
 //! Inside a leaf: priority, then submission, then id.
 //!
-//! Sizes: amounts < 2^40, φ ≤ 2^17, levels < 2^48; a key is a fraction of two
-//! numbers below 2^66, so products of two keys fit into 128 bits: 2^65 · 2^48.
+//! Sizes: amounts ≤ 2^41, φ ≤ 2^17, levels ≤ 2^54; a key is a fraction of a number
+//! below 2^72 and one below 2^54, so products of two keys fit into 128 bits.
 
-use super::share::{LEVEL_BITS, Shares};
+use super::share::{FINE_BITS, Shares};
 use crate::ids::{ClassId, JobId, QueueId};
 use crate::queue::{PendingJob, Queue};
 use crate::resources::{DIMENSIONS, Resources};
@@ -95,19 +95,24 @@ impl<'a> Order<'a> {
     }
 
     /// The task that goes next; `None` when nothing is left to try.
-    pub fn first(&mut self) -> Option<Head> {
-        loop {
-            let head = self.heads[QueueId::ROOT.index()]?;
-            if !self.failed[head.class.index()] {
-                return Some(head);
-            }
-            self.refresh_path(head.leaf);
-        }
+    pub fn first(&self) -> Option<Head> {
+        self.heads[QueueId::ROOT.index()]
     }
 
-    /// No node takes the class any more in this round.
+    /// No node takes the class any more in this round: every queue whose head it
+    /// was gets another, since a head that cannot go must not decide the order.
     pub fn fail(&mut self, class: ClassId) {
         self.failed[class.index()] = true;
+        let queues = self.world.queues();
+        let stale = |id: &QueueId| {
+            queues.queue(*id).children.is_empty()
+                && self.heads[id.index()].is_some_and(|head| head.class == class)
+        };
+        let leaves: Vec<QueueId> = (0..queues.len() as u32)
+            .map(QueueId)
+            .filter(stale)
+            .collect();
+        leaves.into_iter().for_each(|leaf| self.refresh_path(leaf));
     }
 
     /// Takes the head's task out of the order and charges its queues.
@@ -143,22 +148,24 @@ impl<'a> Order<'a> {
         let share = self.shares.of(queue);
         let held = &self.held[queue.index()];
         self.largest(queue, cost, |d| {
-            (held[d] + cost[d]).min(held[d].max(share.entitlement[d]))
+            let (held, cost) = (held[d] << FINE_BITS, cost[d] << FINE_BITS);
+            (held + cost).min(held.max(share.fine[d]))
         })
     }
 
     fn load(&self, queue: QueueId, head: &Head) -> Key {
         let cost = &self.world.classes().needs(head.class).resources;
-        self.largest(queue, cost, |d| self.held[queue.index()][d])
+        self.largest(queue, cost, |d| self.held[queue.index()][d] << FINE_BITS)
     }
 
-    /// The largest of φ · amount / level over the resources a task is about.
+    /// The largest of φ · amount / level over the resources a task is about; amounts
+    /// with [`FINE_BITS`] fractional bits, as the levels are.
     fn largest(&self, queue: QueueId, cost: &Resources, amount: impl Fn(usize) -> i64) -> Key {
         let share = self.shares.of(queue);
         let phi = &self.phi[queue.index()];
         let about = (0..DIMENSIONS).filter(|d| is_about(cost, &self.shares.pool, *d));
         let keys = about.map(|d| Key {
-            numerator: (phi[d] * amount(d).max(0) as u128) << LEVEL_BITS,
+            numerator: phi[d] * amount(d).max(0) as u128,
             denominator: share.level[d].max(0) as u128,
         });
         keys.max().unwrap_or(Key {
@@ -266,13 +273,14 @@ fn memory(world: &World, shares: &Shares, queue: &Queue) -> [u128; DIMENSIONS] {
     if exponent == 0 || !queue.usage.has_past() {
         return [PHI_ONE; DIMENSIONS];
     }
-    let average = queue.usage.average();
+    let average = queue.usage.average_fine();
     let level = &shares.of(queue.id).level;
     std::array::from_fn(|d| {
         if level[d] <= 0 {
             return PHI_ONE;
         }
-        let used = (average[d].max(0) as u128) << (16 + LEVEL_BITS);
+        // The average's own fractional bits are as many as φ's.
+        let used = (average[d].max(0) as u128) << FINE_BITS;
         power_clamped(used / level[d] as u128, exponent)
     })
 }
