@@ -2,8 +2,12 @@
 
 use crate::rejected::Rejected;
 use crate::resources::{DIMENSIONS, EXTENDED};
+use crate::spec::NAME_MAX;
 use crate::time::HOUR_MS;
 use serde::{Deserialize, Serialize};
+
+/// Names of the resources that are always there.
+const STANDING: [&str; 4] = ["cpu", "memory", "disk", "gpu"];
 
 /// Everything that can be tuned; defaults are the shipped ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +118,22 @@ impl Policy {
                 0,
                 (DIMENSIONS - EXTENDED) as u64,
             ));
+        }
+        self.check_names()
+    }
+
+    fn check_names(&self) -> Result<(), Rejected> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        for (position, name) in self.extended_resources.iter().enumerate() {
+            let known = STANDING.contains(&name.as_str())
+                || self.extended_resources[..position].contains(name);
+            if known || name.is_empty() || name.len() > NAME_MAX || !name.chars().all(allowed) {
+                return Err(Rejected::invalid(
+                    "policy.extended_resources",
+                    format!("`{name}` cannot name a resource, or does already"),
+                    "use a name of its own for each, of letters, digits and the signs - _ . /",
+                ));
+            }
         }
         Ok(())
     }

@@ -68,7 +68,7 @@ pub enum Rejected {
     Unplaceable { task: TaskId, why: String },
     #[error("{batch} cannot leave memory: it has unfinished tasks")]
     Unfinished { batch: BatchId },
-    #[error("time {event:?} is before the World's {world:?}")]
+    #[error("time {} is before the World's {} (ms)", event.0, world.0)]
     TimeReversed { event: TimeMs, world: TimeMs },
 }
 

@@ -11,6 +11,11 @@ use crate::time::{HOUR_MS, TimeMs};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The highest price of a contract: 1,000 € for a core-hour.
+pub const PRICE_MICRO_EUR_MAX: i64 = 1_000_000_000;
+/// No contract is promised more than this, whether it has a budget or not; sums
+/// of costs stay far inside an `i64`.
+pub const BUDGET_MICRO_EUR_MAX: i64 = i64::MAX / 1_024;
 /// HEPScore23 per core of the reference, in thousandths: walltime limits are
 /// given for this speed.
 pub const SPEED_REFERENCE_MILLI: i64 = 10_000;
@@ -80,6 +85,8 @@ pub struct Site {
     pub cost_micro_eur: i64,
     /// What the open leases may still cost, by their walltime limits.
     pub cost_reserved_micro_eur: i64,
+    /// Sum of what its present nodes have.
+    pub capacity: Resources,
     /// Its nodes by name.
     pub nodes: BTreeMap<String, NodeId>,
 }
@@ -178,6 +185,7 @@ impl Site {
             core_ms: 0,
             cost_micro_eur: 0,
             cost_reserved_micro_eur: 0,
+            capacity: Resources::ZERO,
             nodes: BTreeMap::new(),
         }
     }

@@ -12,6 +12,7 @@
 mod attempts;
 mod batches;
 mod check;
+mod nodes;
 mod queues;
 pub mod sites;
 pub mod submit;
@@ -24,9 +25,10 @@ use crate::job::{Batch, Job};
 use crate::policy::Policy;
 use crate::queue::QueueTree;
 use crate::rejected::Rejected;
+use crate::resources::EXTENDED;
 use crate::site::{Node, Site};
 use crate::time::TimeMs;
-use crate::usage::STEP_MS;
+use crate::usage::{Decay, STEP_MS};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -73,11 +75,7 @@ impl World {
                 lineage,
                 quarantine_until,
             } => self.restore(*lineage, *quarantine_until),
-            Event::PolicyChanged(policy) => {
-                policy.validate()?;
-                self.policy = policy.clone();
-                Ok(Vec::new())
-            }
+            Event::PolicyChanged(policy) => self.change_policy(policy),
             Event::SiteDeclared(spec) => self.declare_site(spec),
             Event::SiteWithdrawn { name } => self.withdraw_site(name),
             Event::SiteClosed {
@@ -119,6 +117,26 @@ impl World {
         }
     }
 
+    fn change_policy(&mut self, policy: &Policy) -> Result<Vec<Effect>, Rejected> {
+        policy.validate()?;
+        // A name stands for a dimension: while that is in use, it keeps its name.
+        for (position, name) in self.policy.extended_resources.iter().enumerate() {
+            let d = EXTENDED + position;
+            let kept = policy.extended_resources.get(position) == Some(name);
+            let asked = |class| self.classes.needs(class).resources[d] != 0;
+            let there = |node: &Node| node.report.capacity[d] != 0;
+            if !kept && (self.nodes.iter().any(there) || self.classes.iter().any(asked)) {
+                return Err(Rejected::invalid(
+                    "policy.extended_resources",
+                    format!("`{name}` is in use as resource {position} of the list"),
+                    "keep the names that are in use where they are, and add others behind them",
+                ));
+            }
+        }
+        self.policy = policy.clone();
+        Ok(Vec::new())
+    }
+
     /// Moves the time on without an event, as a round does before it looks.
     ///
     /// # Panics
@@ -141,14 +159,18 @@ impl World {
                 .iter_mut()
                 .for_each(|queue| queue.usage.start(now));
         }
+        self.now = now;
+        if self.step_end > now {
+            return Ok(());
+        }
+        let decay = Decay::of_half_life(self.policy.usage_half_life_ms);
         while self.step_end <= now {
-            let (end, half_life_ms) = (self.step_end, self.policy.usage_half_life_ms);
+            let end = self.step_end;
             self.queues
                 .iter_mut()
-                .for_each(|queue| queue.usage.fold(&queue.held, end, half_life_ms));
+                .for_each(|queue| queue.usage.fold(&queue.held, end, decay));
             self.step_end = end + STEP_MS;
         }
-        self.now = now;
         Ok(())
     }
 

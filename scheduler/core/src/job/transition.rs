@@ -20,8 +20,9 @@ pub enum Next {
 /// Decides after an attempt, and writes into `past` what it used up.
 ///
 /// A cancel wins over a success that arrives later: the user was told
-/// *stopping*. A lost attempt is tried again if the job is restartable; other
-/// failures only where a rule grants it. An attempt that never ran costs nothing.
+/// *stopping*. A lost attempt is tried again if the job is restartable or a rule
+/// names losses, but not for ever; other failures only where a rule grants it. An
+/// attempt that never ran costs nothing.
 pub fn after_attempt(
     state: ActiveState,
     outcome: &Outcome,
@@ -44,7 +45,10 @@ pub fn after_attempt(
         Outcome::OutputsFailed(_) => (FailedReason::Outputs, FailureClass::Outputs, None),
         Outcome::ContactLost | Outcome::Lost | Outcome::Stopped => {
             past.lost += 1;
-            if spec.restartable && past.lost < policy.lost_attempts_max {
+            if past.lost >= policy.lost_attempts_max {
+                return Next::Failed(FailedReason::Lost);
+            }
+            if spec.restartable {
                 return Next::Queued;
             }
             (FailedReason::Lost, FailureClass::Lost, None)

@@ -44,7 +44,7 @@ impl World {
                 .get(node.index())
                 .ok_or_else(|| refuse(format!("no {node}")))?;
             if let Some(cause) = refusal(self, self.now, &taken, &job.spec.needs, node) {
-                return Err(refuse(format!("{}: {cause:?}", node.report.name)));
+                return Err(refuse(format!("{}: {}", node.report.name, cause.code())));
             }
             taken.take(self, &job.spec.needs, node);
         }

@@ -61,6 +61,9 @@ impl World {
                 why: why.into(),
             });
         }
+        if let (Verb::Retry, Selection::Job(id, _)) = (verb, selection) {
+            self.check_retry(*id)?;
+        }
         let mut effects = Vec::new();
         for (id, wanted) in &selected {
             match verb {
@@ -88,11 +91,28 @@ impl World {
 
     /// True if a dependency of the job has ended without success.
     fn is_doomed(&self, id: JobId) -> bool {
-        let ended_badly = |other: &JobId| {
-            let other = &self.jobs[other];
-            other.is_finished() && !other.has_succeeded()
+        let mut waits_for = self.jobs[&id].waits_for.iter();
+        waits_for.any(|other| self.has_failed(*other))
+    }
+
+    fn has_failed(&self, id: JobId) -> bool {
+        let job = &self.jobs[&id];
+        job.is_finished() && !job.has_succeeded()
+    }
+
+    /// A job tried again alone would be cancelled at once if what it needs has failed.
+    fn check_retry(&self, id: JobId) -> Result<(), Rejected> {
+        let mut needed = self.jobs[&id].dependencies.iter();
+        let Some(failed) = needed.find(|other| self.has_failed(**other)) else {
+            return Ok(());
         };
-        self.jobs[&id].waits_for.iter().any(ended_badly)
+        let batch = self.jobs[&id].batch;
+        Err(Rejected::NothingToChange {
+            verb: "tried again",
+            why: format!(
+                "{failed}, which {id} needs, has not succeeded; try that again first, or all of {batch}"
+            ),
+        })
     }
 
     /// How many of the wanted tasks a verb would change.

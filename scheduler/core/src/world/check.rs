@@ -49,6 +49,12 @@ impl World {
                 "{}: indexes out of range",
                 job.id
             );
+            let ready = !job.tasks.queued.is_empty() || !job.tasks.active.is_empty();
+            assert!(
+                !ready || job.waits_for.is_empty(),
+                "{}: goes before what it waits for",
+                job.id
+            );
             let blocked = !job.tasks.blocked.is_empty();
             assert!(
                 !blocked || !job.waits_for.is_empty(),
@@ -114,6 +120,7 @@ impl World {
             reserved[self.node(active.node).site.index()] += active.reserved_micro_eur;
         }
         let mut sites = vec![(Resources::ZERO, 0); self.sites.len()];
+        let mut capacity = vec![Resources::ZERO; self.sites.len()];
         for node in &self.nodes {
             let expected = held.remove(&node.id).unwrap_or_default();
             assert_eq!(
@@ -125,9 +132,14 @@ impl World {
             let site = &mut sites[node.site.index()];
             site.0 += &node.held;
             site.1 += node.running;
+            if node.present {
+                capacity[node.site.index()] += &node.report.capacity;
+            }
         }
         for (site, sums) in self.sites.iter().zip(sites) {
             assert_eq!((site.held, site.running), sums, "{}: held", site.spec.name);
+            let capacity = capacity[site.id.index()];
+            assert_eq!(site.capacity, capacity, "{}: capacity", site.spec.name);
             let reserved = reserved[site.id.index()];
             assert_eq!(
                 site.cost_reserved_micro_eur, reserved,

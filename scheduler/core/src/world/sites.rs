@@ -2,17 +2,14 @@
 
 use super::World;
 use crate::effect::Effect;
-use crate::ids::{LeaseId, NodeId, SiteId, TaskId};
+use crate::ids::{LeaseId, SiteId, TaskId};
 use crate::job::{ActiveState, AttemptEnd, Outcome};
 use crate::rejected::Rejected;
-use crate::resources::Resources;
-use crate::site::{Closed, Closing, Node, NodeReport, Site, SiteSpec};
+use crate::site::{Closed, Closing, PRICE_MICRO_EUR_MAX, Site, SiteSpec};
 use crate::spec::OnLostContact;
 use crate::time::TimeMs;
 use std::collections::BTreeSet;
 
-/// Nodes that one site may have.
-pub const NODES_PER_SITE_MAX: usize = 100_000;
 /// Sites of a federation.
 pub const SITES_MAX: usize = 10_000;
 
@@ -221,7 +218,7 @@ impl World {
     }
 
     /// The site, if this is its current session.
-    fn current(&mut self, name: &str, session: u64) -> Result<&mut Site, Rejected> {
+    pub(super) fn current(&mut self, name: &str, session: u64) -> Result<&mut Site, Rejected> {
         let site = self.find_site_mut(name)?;
         if site.session != Some(session) {
             return Err(Rejected::SessionClosed {
@@ -230,76 +227,6 @@ impl World {
             });
         }
         Ok(site)
-    }
-
-    pub(super) fn report_capacity(
-        &mut self,
-        name: &str,
-        session: u64,
-        full: bool,
-        nodes: &[NodeReport],
-        removed: &[String],
-    ) -> Result<Vec<Effect>, Rejected> {
-        let id = self.current(name, session)?.id;
-        if nodes.len() + self.site(id).nodes.len() > NODES_PER_SITE_MAX {
-            let count = (nodes.len() + self.site(id).nodes.len()) as u64;
-            return Err(Rejected::bounds(
-                "nodes",
-                count,
-                0,
-                NODES_PER_SITE_MAX as u64,
-            ));
-        }
-        if let Some(report) = nodes.iter().find(|report| !report.capacity.is_valid()) {
-            return Err(Rejected::invalid(
-                format!("nodes[{}].capacity", report.name),
-                "an amount is negative or absurd",
-                "correct the capacity in the site file",
-            ));
-        }
-        if full {
-            let listed: BTreeSet<&str> = nodes.iter().map(|report| report.name.as_str()).collect();
-            let known = self.site(id).nodes.clone();
-            known
-                .iter()
-                .filter(|(name, _)| !listed.contains(name.as_str()))
-                .for_each(|(name, _)| self.remove_node(id, name));
-        }
-        removed.iter().for_each(|name| self.remove_node(id, name));
-        nodes.iter().for_each(|report| self.report_node(id, report));
-        Ok(Vec::new())
-    }
-
-    fn report_node(&mut self, site: SiteId, report: &NodeReport) {
-        match self.site(site).nodes.get(&report.name).copied() {
-            Some(id) => {
-                let node = &mut self.nodes[id.index()];
-                node.report = report.clone();
-                node.present = true;
-            }
-            None => {
-                let id = NodeId(self.nodes.len() as u32);
-                self.sites[site.index()]
-                    .nodes
-                    .insert(report.name.clone(), id);
-                let (held, running) = (Resources::ZERO, 0);
-                let report = report.clone();
-                self.nodes.push(Node {
-                    id,
-                    site,
-                    report,
-                    present: true,
-                    held,
-                    running,
-                });
-            }
-        }
-    }
-
-    fn remove_node(&mut self, site: SiteId, name: &str) {
-        if let Some(id) = self.site(site).nodes.get(name).copied() {
-            self.nodes[id.index()].present = false;
-        }
     }
 
     /// The site was silent for W: what its shims fence by themselves is out,
@@ -358,9 +285,16 @@ fn check_site(spec: &SiteSpec) -> Result<(), Rejected> {
             "set `end` after `start`",
         ));
     }
-    if contract.price_micro_eur_per_core_hour < 0
-        || contract.budget_micro_eur.is_some_and(|b| b < 0)
-    {
+    let price = contract.price_micro_eur_per_core_hour;
+    if price > PRICE_MICRO_EUR_MAX {
+        return Err(Rejected::bounds(
+            &format!("site[{}].contract.price (µ€)", spec.name),
+            price as u64,
+            0,
+            PRICE_MICRO_EUR_MAX as u64,
+        ));
+    }
+    if price < 0 || contract.budget_micro_eur.is_some_and(|b| b < 0) {
         return Err(Rejected::invalid(
             format!("site[{}].contract", spec.name),
             "price or budget is negative",

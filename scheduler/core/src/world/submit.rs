@@ -59,7 +59,9 @@ impl World {
         Ok(Submission::New(queue))
     }
 
-    /// No task may be larger than every node of the federation together.
+    /// Named resources are those of the policy, sites those that were declared.
+    /// That a task is larger than every node is no fault: it waits, with that
+    /// reason, since a larger node may join.
     fn check_resources(&self, spec: &BatchSpec) -> Result<(), Rejected> {
         let named = crate::resources::EXTENDED + self.policy.extended_resources.len();
         for (position, job) in spec.jobs.iter().enumerate() {

@@ -1,0 +1,255 @@
+//! What can be said about a submission without the World: bounds, names, dependencies.
+
+use super::{
+    BatchSpec, JOBS_PER_BATCH_MAX, JobSpec, LIST_MAX, NAME_MAX, SPEC_BYTES_MAX,
+    TASKS_PER_BATCH_MAX, WALLTIME_MAX_MS,
+};
+use crate::rejected::Rejected;
+use std::collections::BTreeMap;
+
+impl BatchSpec {
+    /// Checks everything that needs no World.
+    ///
+    /// # Errors
+    /// The first thing found wrong, with its place (`jobs[2].after_ok`) and remedy.
+    pub fn validate(&self) -> Result<(), Rejected> {
+        check_name("name", &self.name)?;
+        if self.jobs.is_empty() || self.jobs.len() > JOBS_PER_BATCH_MAX {
+            return Err(Rejected::bounds(
+                "jobs",
+                self.jobs.len() as u64,
+                1,
+                JOBS_PER_BATCH_MAX as u64,
+            ));
+        }
+        let tasks: u64 = self.jobs.iter().map(|job| u64::from(job.count)).sum();
+        if tasks > TASKS_PER_BATCH_MAX {
+            return Err(Rejected::bounds(
+                "jobs[].count (sum of tasks)",
+                tasks,
+                1,
+                TASKS_PER_BATCH_MAX,
+            ));
+        }
+        let mut names = BTreeMap::new();
+        for (position, job) in self.jobs.iter().enumerate() {
+            job.validate(position)?;
+            if let Some(first) = names.insert(job.name.as_str(), position) {
+                return Err(Rejected::invalid(
+                    format!("jobs[{position}].name"),
+                    format!(
+                        "the job name `{}` is already that of jobs[{first}]",
+                        job.name
+                    ),
+                    "give every job of the batch a name of its own",
+                ));
+            }
+        }
+        self.check_dependencies(&names)
+    }
+
+    /// Every dependency names a job of the batch, and no chain leads back.
+    fn check_dependencies(&self, names: &BTreeMap<&str, usize>) -> Result<(), Rejected> {
+        for (position, job) in self.jobs.iter().enumerate() {
+            let fields = [("after_ok", &job.after_ok), ("outputs_of", &job.outputs_of)];
+            for (field, wanted) in fields {
+                if let Some(unknown) = wanted
+                    .iter()
+                    .find(|name| !names.contains_key(name.as_str()))
+                {
+                    return Err(Rejected::invalid(
+                        format!("jobs[{position}].{field}"),
+                        format!("there is no job `{unknown}` in this batch"),
+                        "name a job of the same batch",
+                    ));
+                }
+            }
+        }
+        match self.find_cycle(names) {
+            None => Ok(()),
+            Some(cycle) => Err(Rejected::invalid(
+                "jobs[].after_ok".to_string(),
+                format!("the dependencies form a cycle: {}", cycle.join(" -> ")),
+                "remove one of these dependencies",
+            )),
+        }
+    }
+
+    /// Depth-first search with an explicit stack, since chains may be long.
+    fn find_cycle(&self, names: &BTreeMap<&str, usize>) -> Option<Vec<String>> {
+        #[derive(Clone, Copy, PartialEq)]
+        enum Mark {
+            New,
+            Open,
+            Done,
+        }
+        let needs: Vec<Vec<usize>> = self
+            .jobs
+            .iter()
+            .map(|job| job.dependencies().map(|name| names[name]).collect())
+            .collect();
+        let mut marks = vec![Mark::New; self.jobs.len()];
+        for root in 0..self.jobs.len() {
+            let mut path: Vec<(usize, usize)> = Vec::new();
+            if marks[root] == Mark::New {
+                marks[root] = Mark::Open;
+                path.push((root, 0));
+            }
+            while let Some((job, next)) = path.last_mut() {
+                let Some(&needed) = needs[*job].get(*next) else {
+                    marks[*job] = Mark::Done;
+                    path.pop();
+                    continue;
+                };
+                *next += 1;
+                match marks[needed] {
+                    Mark::Done => {}
+                    Mark::New => {
+                        marks[needed] = Mark::Open;
+                        path.push((needed, 0));
+                    }
+                    Mark::Open => {
+                        let start = path.iter().position(|(job, _)| *job == needed).unwrap_or(0);
+                        let cycle = path[start..].iter().map(|(job, _)| *job).chain([needed]);
+                        return Some(cycle.map(|job| self.jobs[job].name.clone()).collect());
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+impl JobSpec {
+    fn validate(&self, position: usize) -> Result<(), Rejected> {
+        let place = |field: &str| format!("jobs[{position}].{field}");
+        check_name(&place("name"), &self.name)?;
+        if self.count == 0 || u64::from(self.count) > TASKS_PER_BATCH_MAX {
+            return Err(Rejected::bounds(
+                &place("count"),
+                self.count.into(),
+                1,
+                TASKS_PER_BATCH_MAX,
+            ));
+        }
+        if self
+            .command
+            .first()
+            .is_none_or(|program| program.is_empty())
+        {
+            return Err(Rejected::invalid(
+                place("command"),
+                "the command is empty",
+                "name a program",
+            ));
+        }
+        self.check_sizes(&place)?;
+        let resources = &self.needs.resources;
+        if !resources.is_valid() || resources.is_zero() {
+            return Err(Rejected::invalid(
+                place("resources"),
+                "a task must ask for something, and for no negative or absurd amount",
+                "ask at least for cpu, for example {cpu: 1, memory: 1GiB}",
+            ));
+        }
+        let walltime_ms = self.needs.walltime_ms;
+        if !(1..=WALLTIME_MAX_MS).contains(&walltime_ms) {
+            return Err(Rejected::bounds(
+                &place("walltime (ms)"),
+                walltime_ms.max(0) as u64,
+                1,
+                WALLTIME_MAX_MS as u64,
+            ));
+        }
+        for file in &self.inputs {
+            check_path(&place("inputs"), &file.path)?;
+        }
+        for glob in &self.outputs {
+            check_path(&place("outputs"), glob)?;
+        }
+        Ok(())
+    }
+
+    fn check_sizes(&self, place: &dyn Fn(&str) -> String) -> Result<(), Rejected> {
+        let env_bytes = self
+            .env
+            .iter()
+            .map(|(name, value)| name.len() + value.len());
+        let labels = self.needs.labels.iter();
+        let labels_bytes = labels.map(|(key, value)| key.len() + value.len());
+        let taints = self.needs.tolerations.iter();
+        let taints_bytes = taints.map(|taint| taint.key.len() + taint.value.len());
+        let strings = self
+            .command
+            .iter()
+            .chain(&self.outputs)
+            .chain(self.inputs.iter().map(|file| &file.path))
+            .chain([&self.image]);
+        let bytes: usize = strings
+            .map(String::len)
+            .chain(env_bytes)
+            .chain(labels_bytes)
+            .chain(taints_bytes)
+            .sum();
+        if bytes > SPEC_BYTES_MAX {
+            return Err(Rejected::bounds(
+                &place("command"),
+                bytes as u64,
+                0,
+                SPEC_BYTES_MAX as u64,
+            ));
+        }
+        let lists = [
+            ("command", self.command.len()),
+            ("env", self.env.len()),
+            ("labels", self.needs.labels.len()),
+            ("tolerations", self.needs.tolerations.len()),
+            ("sites", self.needs.sites.len()),
+            ("sites_excluded", self.needs.sites_excluded.len()),
+            ("after_ok", self.after_ok.len()),
+            ("inputs", self.inputs.len()),
+            ("outputs", self.outputs.len()),
+            ("outputs_of", self.outputs_of.len()),
+            ("retries", self.retries.len()),
+        ];
+        match lists.into_iter().find(|(_, length)| *length > LIST_MAX) {
+            None => Ok(()),
+            Some((field, length)) => Err(Rejected::bounds(
+                &place(field),
+                length as u64,
+                0,
+                LIST_MAX as u64,
+            )),
+        }
+    }
+}
+
+fn check_name(place: &str, name: &str) -> Result<(), Rejected> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
+    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(allowed) {
+        return Err(Rejected::invalid(
+            place.to_string(),
+            format!("`{name}` is not a name"),
+            "use 1 to 128 letters, digits and the signs - _ . +",
+        ));
+    }
+    Ok(())
+}
+
+/// A path or glob that stays inside the scratch directory.
+fn check_path(place: &str, path: &str) -> Result<(), Rejected> {
+    let inside = !path.is_empty()
+        && !path.starts_with('/')
+        && !path.contains('\0')
+        && path
+            .split('/')
+            .all(|segment| segment != ".." && !segment.is_empty());
+    if inside {
+        return Ok(());
+    }
+    Err(Rejected::invalid(
+        place.to_string(),
+        format!("`{path}` does not name a place inside the scratch directory"),
+        "use a relative path without `..`",
+    ))
+}
