@@ -174,6 +174,7 @@ impl Machine {
             Down::Grant(record) => self.grant(now_ms, record, out),
             Down::Stop(lease) => self.stop(lease, out),
             Down::Ack(lease) => self.attempts.acknowledged(lease, out),
+            Down::Noted(_) => {}
             Down::Tail(request) => self.tail(connection, request, out),
             Down::TailCancel(request) => out.push(Effect::CancelTail(request)),
         }
@@ -343,12 +344,7 @@ impl Machine {
                 request,
             });
         }
-        let nothing = TailChunk {
-            request: request.request,
-            offset: request.offset,
-            data: Vec::new(),
-            last: true,
-        };
+        let nothing = TailChunk::nothing(request.request, request.offset);
         self.send(Up::TailChunk(nothing), out);
     }
 

@@ -90,6 +90,18 @@ pub struct TailChunk {
     pub last: bool,
 }
 
+impl TailChunk {
+    /// Ends a request without having had anything for it.
+    pub fn nothing(request: u64, offset: u64) -> Self {
+        Self {
+            request,
+            offset,
+            data: Vec::new(),
+            last: true,
+        }
+    }
+}
+
 /// From the scheduler to the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Down {
@@ -112,6 +124,8 @@ pub enum Down {
     Stop(LeaseId),
     /// The report of the end is durable.
     Ack(LeaseId),
+    /// A report that is not about an end is durable: nothing to do.
+    Noted(LeaseId),
     /// A log is wanted.
     Tail(TailRequest),
     /// It no longer is.
