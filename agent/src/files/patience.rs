@@ -1,0 +1,110 @@
+//! Which failed calls are repeated, when, and for how long.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+const FIRST: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(30);
+/// Refusals in a row after which there is no point any more.
+const REFUSALS_MAX: u32 = 6;
+
+/// One content's patience.
+#[derive(Debug)]
+pub(super) struct Patience {
+    next: Duration,
+    refusals: u32,
+}
+
+impl Patience {
+    pub fn new() -> Self {
+        Self {
+            next: FIRST,
+            refusals: 0,
+        }
+    }
+
+    /// Something went well.
+    pub fn restore(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Waits before the next try, or gives up with what to tell.
+    pub async fn bear(&mut self, status: &Status) -> Result<(), String> {
+        match Kind::of(status.code()) {
+            Kind::Away => {}
+            Kind::Refused => {
+                self.refusals += 1;
+                if self.refusals >= REFUSALS_MAX {
+                    return Err(told(status));
+                }
+            }
+            Kind::Final => return Err(told(status)),
+        }
+        tracing::debug!(wait = ?self.next, "a transfer is tried again: {}", told(status));
+        // Between half and all of it, so that a thousand attempts do not come at once.
+        tokio::time::sleep(self.next.mul_f64(rand::random_range(0.5..1.0))).await;
+        self.next = (self.next * 2).min(LONGEST);
+        Ok(())
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    /// Not a word from the scheduler, or not now.
+    Away,
+    /// It may take another course.
+    Refused,
+    /// It never will.
+    Final,
+}
+
+impl Kind {
+    fn of(code: Code) -> Self {
+        match code {
+            Code::Ok | Code::Unavailable | Code::Cancelled | Code::Unknown => Self::Away,
+            // Tokens are replaced, leaders change, hosts are slow.
+            Code::DeadlineExceeded | Code::Unauthenticated | Code::Aborted => Self::Away,
+            Code::ResourceExhausted | Code::DataLoss | Code::Internal => Self::Refused,
+            Code::FailedPrecondition | Code::OutOfRange | Code::PermissionDenied => Self::Refused,
+            Code::NotFound | Code::InvalidArgument => Self::Final,
+            Code::AlreadyExists | Code::Unimplemented => Self::Final,
+        }
+    }
+}
+
+/// A status with its remedy.
+fn told(status: &Status) -> String {
+    let remedy = status
+        .get_details_error_info()
+        .and_then(|mut info| info.metadata.remove("remedy"));
+    match remedy {
+        Some(remedy) => format!("{}; {remedy}", status.message()),
+        None => format!("{} ({:?})", status.message(), status.code()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn absence_is_borne_for_ever_refusals_are_not() {
+        let mut patience = Patience::new();
+        for _ in 0..100 {
+            assert_eq!(patience.bear(&Status::unavailable("away")).await, Ok(()));
+        }
+        assert_eq!(patience.next, LONGEST);
+        let full = Status::resource_exhausted("full");
+        for _ in 1..REFUSALS_MAX {
+            assert_eq!(patience.bear(&full).await, Ok(()));
+        }
+        let given_up = patience.bear(&full).await;
+        assert_eq!(given_up, Err("full (ResourceExhausted)".to_owned()));
+        let unknown = Patience::new()
+            .bear(&Status::not_found("no such file"))
+            .await;
+        assert!(unknown.is_err());
+    }
+}

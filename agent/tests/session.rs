@@ -1,0 +1,435 @@
+//! The agent against a scripted scheduler, with real shims and processes.
+#![allow(clippy::unwrap_used)]
+
+#[path = "session/peer.rs"]
+mod peer;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use jeroboam_agent::config::{Cluster, Config, Tls};
+use jeroboam_agent::drivers::process::DeclaredNode;
+use jeroboam_proto::v1;
+use peer::{Peer, Session, WAIT_MAX};
+use tokio::runtime::Runtime;
+use v1::outcome::Kind as Outcome;
+use v1::scheduler_message::Kind as Down;
+
+/// An agent in a runtime of its own, so that it can be dropped where it stands.
+struct Agent(Option<Runtime>);
+
+impl Agent {
+    fn start(peer: &Peer, state_dir: &Path) -> Self {
+        let config = Config {
+            site: "meyrin".to_owned(),
+            scheduler: format!("http://{}", peer.address),
+            token: None,
+            state_dir: state_dir.to_owned(),
+            cache_bytes_max: 10 << 20,
+            tls: Tls::default(),
+            clusters: vec![Cluster {
+                name: "hosts".to_owned(),
+                nodes: vec![DeclaredNode {
+                    name: "n1".to_owned(),
+                    cpu_milli: 4_000,
+                    memory_mib: 1_024,
+                    disk_mib: 0,
+                    gpu: 0,
+                    labels: Default::default(),
+                    taints: Vec::new(),
+                    speed_milli: 0,
+                }],
+            }],
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_attempt-shim"));
+        runtime.spawn(async move {
+            let give_up = Instant::now() + WAIT_MAX;
+            // The one before it may still be letting go of the directory.
+            while let Err(error) =
+                jeroboam_agent::run_with(config.clone(), program.clone(), std::future::pending())
+                    .await
+            {
+                assert!(Instant::now() < give_up, "{error}");
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        });
+        Self(Some(runtime))
+    }
+
+    /// Drops it without any farewell.
+    fn kill(mut self) {
+        self.0.take().unwrap().shutdown_background();
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A peer, an agent and the first session, begun.
+async fn begun() -> (tempfile::TempDir, Peer, Agent, Session) {
+    let dir = tempfile::tempdir().unwrap();
+    let peer = Peer::start().await;
+    let agent = Agent::start(&peer, dir.path());
+    let mut session = peer.session().await;
+    assert_eq!(session.begin().await, []);
+    (dir, peer, agent, session)
+}
+
+fn lease(job: u64) -> v1::Lease {
+    v1::Lease {
+        lineage: 1,
+        task: Some(v1::Task { job, index: 4 }),
+        attempt: 2,
+    }
+}
+
+fn script(job: u64, text: &str) -> v1::Grant {
+    v1::Grant {
+        lease: Some(lease(job)),
+        node: "n1".to_owned(),
+        queue: "cms".to_owned(),
+        batch: 3,
+        batch_name: "search".to_owned(),
+        job_name: "select".to_owned(),
+        count: 10,
+        command: ["/bin/sh", "-c", text].map(str::to_owned).to_vec(),
+        walltime_ms: 60_000,
+        grace_ms: 500,
+        outputs_bytes_max: 10 << 20,
+        outputs_files_max: 10,
+        log_bytes_max: 1 << 20,
+        ..Default::default()
+    }
+}
+
+/// Runs until the file `go` is in its scratch directory.
+const WAITS: &str = "echo waiting; while [ ! -e go ]; do sleep 0.02; done; echo going; exit 7";
+
+fn attempt_dir(state_dir: &Path, job: u64) -> PathBuf {
+    state_dir.join(format!("attempts/1-{job}-4-2"))
+}
+
+fn let_go(state_dir: &Path, job: u64) {
+    std::fs::write(attempt_dir(state_dir, job).join("scratch/go"), "").unwrap();
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let give_up = Instant::now() + WAIT_MAX;
+    while !holds() {
+        assert!(Instant::now() < give_up, "waited too long until {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+fn outcome(ended: &v1::Ended) -> Outcome {
+    ended.outcome.clone().unwrap().kind.unwrap()
+}
+
+fn file(path: &str, file: v1::File) -> v1::File {
+    v1::File {
+        path: path.to_owned(),
+        ..file
+    }
+}
+
+#[tokio::test]
+async fn a_grant_runs_and_its_outputs_come_back() {
+    let (dir, peer, _agent, mut session) = begun().await;
+    let mut grant = script(
+        1,
+        "data/run.sh > out.txt; cat inputs/generate/*/h.json >> out.txt; echo said; echo oops >&2",
+    );
+    grant.outputs = vec!["*.txt".to_owned()];
+    {
+        let mut store = peer.store();
+        let program = store.add(b"#!/bin/sh\necho ran\n");
+        grant.inputs = vec![v1::File {
+            executable: true,
+            ..file("data/run.sh", program)
+        }];
+        grant.outputs_of = vec![v1::OutputsOf {
+            job: 9,
+            name: "generate".to_owned(),
+        }];
+        let outputs = [(0, "first\n"), (11, "second\n")].map(|(index, text)| v1::TaskOutput {
+            task: Some(v1::Task { job: 9, index }),
+            file: Some(file("h.json", store.add(text.as_bytes()))),
+        });
+        store.outputs.insert(9, outputs.to_vec());
+    }
+    session.say(Down::Grant(grant)).await;
+    assert!(matches!(
+        session.report().await,
+        v1::report::Kind::Starting(_)
+    ));
+    assert!(matches!(
+        session.report().await,
+        v1::report::Kind::Running(_)
+    ));
+    let ended = session.end().await;
+    assert_eq!(outcome(&ended), Outcome::ExitCode(0));
+    let [output] = ended.outputs.as_slice() else {
+        panic!("one output, not {:?}", ended.outputs);
+    };
+    assert_eq!(output.path, "out.txt");
+    assert_eq!(peer.store().content(output), b"ran\nfirst\nsecond\n");
+    assert_eq!(peer.store().content(&ended.stdout.unwrap()), b"said\n");
+    assert_eq!(peer.store().content(&ended.stderr.unwrap()), b"oops\n");
+    assert!(
+        attempt_dir(dir.path(), 1).exists(),
+        "kept until acknowledged"
+    );
+    session.ack(lease(1)).await;
+    until("its directory is gone", || {
+        !attempt_dir(dir.path(), 1).exists()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_leaves_nothing_costs_no_call() {
+    let (_dir, peer, _agent, mut session) = begun().await;
+    session.say(Down::Grant(script(1, "true"))).await;
+    let ended = session.end().await;
+    assert_eq!(outcome(&ended), Outcome::ExitCode(0));
+    assert_eq!((ended.stdout, ended.outputs.len()), (None, 0));
+    assert_eq!(peer.store().calls, 0);
+}
+
+#[tokio::test]
+async fn a_promised_output_that_is_missing_fails_the_attempt_with_its_log() {
+    let (_dir, peer, _agent, mut session) = begun().await;
+    let mut grant = script(1, "echo nothing");
+    grant.outputs = vec!["h.json".to_owned()];
+    session.say(Down::Grant(grant)).await;
+    let ended = session.end().await;
+    let message = "no file matches the promised output \"h.json\"".to_owned();
+    assert_eq!(outcome(&ended), Outcome::OutputsFailed(message));
+    assert_eq!(peer.store().content(&ended.stdout.unwrap()), b"nothing\n");
+}
+
+#[tokio::test]
+async fn inputs_that_lead_out_or_cannot_be_had_fail_the_start() {
+    let (dir, peer, _agent, mut session) = begun().await;
+    let content = peer.store().add(b"evil");
+    for (job, input) in [
+        (1, file("../../../escaped", content.clone())),
+        (2, file("/tmp/jero-escaped", content)),
+        (
+            3,
+            v1::File {
+                path: "a".to_owned(),
+                digest: peer::digest(b"unknown"),
+                ..Default::default()
+            },
+        ),
+    ] {
+        let mut grant = script(job, "true");
+        grant.inputs = vec![input];
+        session.say(Down::Grant(grant)).await;
+        let Outcome::StartFailed(message) = outcome(&session.end().await) else {
+            panic!("the start of {job} was to fail");
+        };
+        assert!(message.starts_with("the input "), "{message}");
+        session.ack(lease(job)).await;
+    }
+    assert!(!dir.path().join("escaped").exists() && !Path::new("/tmp/jero-escaped").exists());
+}
+
+#[tokio::test]
+async fn transfers_that_were_cut_go_on_where_they_stopped() {
+    let (_dir, peer, _agent, mut session) = begun().await;
+    let content: Vec<u8> = (0..1_000_000_u32).map(|n| (n * 7 / 3) as u8).collect();
+    let mut grant = script(1, "cat big big > out");
+    grant.outputs = vec!["out".to_owned()];
+    {
+        let mut store = peer.store();
+        grant.inputs = vec![file("big", store.add(&content))];
+        // Two of the download, then its end; two of the upload.
+        let cuts = [300_000, 400_000, 0, 600_000, 1_500_000];
+        store
+            .cuts
+            .extend(cuts.map(|bytes| (bytes > 0).then_some(bytes)));
+    }
+    session.say(Down::Grant(grant)).await;
+    let ended = session.end().await;
+    assert_eq!(outcome(&ended), Outcome::ExitCode(0));
+    let store = peer.store();
+    let twice = [content.as_slice(), content.as_slice()].concat();
+    assert_eq!(store.content(&ended.outputs[0]), twice);
+    let [0, 300_000, 700_000, 0, up_1, up_2] = store.offsets[..] else {
+        panic!("each transfer goes on, not {:?}", store.offsets);
+    };
+    assert!((600_000..1_500_000).contains(&up_1) && up_2 >= 1_500_000);
+}
+
+#[tokio::test]
+async fn an_agent_that_was_killed_finds_its_shims_again() {
+    let (dir, peer, agent, mut session) = begun().await;
+    session.say(Down::Grant(script(1, WAITS))).await;
+    assert!(matches!(
+        session.report().await,
+        v1::report::Kind::Running(_)
+    ));
+    let started = attempt_dir(dir.path(), 1).join("started");
+    until("the job has started", || started.exists()).await;
+    agent.kill();
+    let _agent = Agent::start(&peer, dir.path());
+    let mut session = peer.session().await;
+    let held = v1::HeldLease {
+        lease: Some(lease(1)),
+        running: true,
+    };
+    assert_eq!(session.begin().await, [held]);
+    let_go(dir.path(), 1);
+    let ended = session.end().await;
+    assert_eq!(outcome(&ended), Outcome::ExitCode(7));
+    assert_eq!(
+        peer.store().content(&ended.stdout.unwrap()),
+        b"waiting\ngoing\n"
+    );
+}
+
+#[tokio::test]
+async fn an_end_is_reported_in_every_session_until_acknowledged() {
+    let (dir, peer, _agent, mut session) = begun().await;
+    session.say(Down::Grant(script(1, WAITS))).await;
+    assert!(matches!(
+        session.report().await,
+        v1::report::Kind::Running(_)
+    ));
+    drop(session);
+    until("the job has its scratch directory", || {
+        attempt_dir(dir.path(), 1).join("scratch").exists()
+    })
+    .await;
+    let_go(dir.path(), 1);
+    for _ in 0..2 {
+        let mut session = peer.session().await;
+        let held = session.begin().await;
+        assert_eq!(held.len(), 1);
+        assert_eq!(outcome(&session.end().await), Outcome::ExitCode(7));
+    }
+    let mut session = peer.session().await;
+    session.begin().await;
+    session.end().await;
+    session.ack(lease(1)).await;
+    until("its directory is gone", || {
+        !attempt_dir(dir.path(), 1).exists()
+    })
+    .await;
+    drop(session);
+    assert_eq!(peer.session().await.begin().await, []);
+}
+
+#[tokio::test]
+async fn a_foreign_federation_is_refused_and_what_runs_keeps_running() {
+    let (dir, peer, _agent, mut session) = begun().await;
+    session.say(Down::Grant(script(1, WAITS))).await;
+    assert!(matches!(
+        session.report().await,
+        v1::report::Kind::Running(_)
+    ));
+    drop(session);
+    let mut foreign = peer.session().await;
+    assert_eq!(foreign.hello().await.federation, "lhc");
+    foreign.welcome("elsewhere").await;
+    assert_eq!(foreign.next().await, None, "it says nothing more");
+    drop(foreign);
+    let mut session = peer.session().await;
+    let held = session.begin().await;
+    assert!(held[0].running);
+    let_go(dir.path(), 1);
+    assert_eq!(outcome(&session.end().await), Outcome::ExitCode(7));
+}
+
+#[tokio::test]
+async fn a_stop_ends_what_runs_and_an_unknown_one_never_ran() {
+    let (_dir, _peer, _agent, mut session) = begun().await;
+    session.say(Down::Grant(script(1, WAITS))).await;
+    assert!(matches!(
+        session.report().await,
+        v1::report::Kind::Running(_)
+    ));
+    for (job, expected) in [
+        (1, Outcome::Stopped(v1::Empty {})),
+        (2, Outcome::NotRun(v1::Empty {})),
+    ] {
+        session
+            .say(Down::Stop(v1::Stop {
+                lease: Some(lease(job)),
+                ..Default::default()
+            }))
+            .await;
+        let ended = outcome(&session.end().await);
+        // Stopped before its shim had the lock, it never ran.
+        let in_time = job == 1 && ended == Outcome::NotRun(v1::Empty {});
+        assert!(ended == expected || in_time, "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_is_followed_to_its_end() {
+    let (dir, _peer, _agent, mut session) = begun().await;
+    session.say(Down::Grant(script(1, WAITS))).await;
+    assert!(matches!(
+        session.report().await,
+        v1::report::Kind::Running(_)
+    ));
+    let ask = |request, offset, follow, cancel| {
+        Down::TailRequest(v1::TailRequest {
+            request,
+            lease: Some(lease(1)),
+            offset,
+            follow,
+            cancel,
+            ..Default::default()
+        })
+    };
+    session.say(ask(5, 0, true, false)).await;
+    let first = tail(&mut session).await;
+    assert_eq!((first.request, first.offset, first.last), (5, 0, false));
+    assert_eq!(&first.data[..], b"waiting\n");
+    session.say(ask(6, 4, false, false)).await;
+    let piece = tail(&mut session).await;
+    assert_eq!(
+        (piece.request, piece.offset, &piece.data[..]),
+        (6, 4, &b"ing\n"[..])
+    );
+    assert!(tail(&mut session).await.last, "not followed: it ends there");
+    session.say(ask(7, 8, true, false)).await;
+    session.say(ask(7, 8, true, true)).await;
+    let_go(dir.path(), 1);
+    let (mut followed, mut ended) = (None, false);
+    while followed.is_none() || !ended {
+        match session.next().await.unwrap() {
+            v1::agent_message::Kind::TailChunk(chunk) => {
+                assert_eq!(chunk.request, 5, "the cancelled one is silent");
+                if chunk.last {
+                    followed = Some(chunk.offset);
+                } else {
+                    assert_eq!((chunk.offset, &chunk.data[..]), (8, &b"going\n"[..]));
+                }
+            }
+            _ => ended = true,
+        }
+    }
+    assert_eq!(followed, Some(14));
+}
+
+async fn tail(session: &mut Session) -> v1::TailChunk {
+    match session.next().await {
+        Some(v1::agent_message::Kind::TailChunk(chunk)) => chunk,
+        other => panic!("a piece of a log was expected, not {other:?}"),
+    }
+}
