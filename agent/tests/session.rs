@@ -274,6 +274,16 @@ async fn transfers_that_were_cut_go_on_where_they_stopped() {
 }
 
 #[tokio::test]
+async fn a_small_upload_whose_answer_was_lost_is_settled() {
+    let (_dir, peer, _agent, mut session) = begun().await;
+    peer.store().cuts.push_back(Some(1));
+    session.say(Down::Grant(script(1, "echo small"))).await;
+    let ended = session.end().await;
+    assert_eq!(peer.store().content(&ended.stdout.unwrap()), b"small\n");
+    assert_eq!(peer.store().offsets, [0, 6]);
+}
+
+#[tokio::test]
 async fn an_agent_that_was_killed_finds_its_shims_again() {
     let (dir, peer, agent, mut session) = begun().await;
     session.say(Down::Grant(script(1, WAITS))).await;

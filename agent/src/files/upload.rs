@@ -1,7 +1,7 @@
 //! Contents on their way to the scheduler.
 //!
-//! A small one goes in a single call of a single message; of a larger one the
-//! scheduler is asked first how much it holds.
+//! A small one goes in a single call of a single message; of a larger one, and
+//! after a failure, the scheduler is asked first how much it holds.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -10,7 +10,7 @@ use std::path::Path;
 use jeroboam_proto::v1;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::content::CHUNK_BYTES;
 use super::patience::Patience;
@@ -32,8 +32,9 @@ impl Files {
     ) -> Result<(), String> {
         let mut patience = Patience::new();
         let mut held_bytes = 0;
+        let mut at_once = size_bytes <= CHUNK_BYTES as u64;
         loop {
-            let sent = if size_bytes <= CHUNK_BYTES as u64 {
+            let sent = if std::mem::take(&mut at_once) {
                 self.put_small(digest, size_bytes, &source).await
             } else {
                 self.put_the_rest(digest, size_bytes, &source, &mut held_bytes, &mut patience)
@@ -42,6 +43,10 @@ impl Files {
             let status = match sent {
                 Ok(reply) if reply.complete => return Ok(()),
                 Ok(_) => Status::unavailable("the upload was cut off"),
+                // What was begun has expired: begin again.
+                Err(Failed::Call(status)) if status.code() == Code::NotFound => {
+                    Status::aborted(status.message())
+                }
                 Err(Failed::Call(status)) => status,
                 Err(Failed::Read(error)) => return Err(format!("it cannot be read: {error}")),
             };
