@@ -26,7 +26,7 @@ const SITES: [&str; 3] = ["meyrin", "wigner", "cloud"];
 
 /// What stands in the journal: an event with its time, or a round's plan to be found again.
 enum Entry {
-    Event(TimeMs, Event, bool),
+    Event(TimeMs, Box<Event>, bool),
     Round(TimeMs, Vec<Placement>),
 }
 
@@ -113,7 +113,7 @@ impl Life {
             }
         }
         self.journal
-            .push(Entry::Event(self.now, event, result.is_ok()));
+            .push(Entry::Event(self.now, Box::new(event), result.is_ok()));
         result
     }
 
