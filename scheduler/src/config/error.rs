@@ -114,7 +114,7 @@ impl Text<'_> {
                 }
                 Step::Entry(position) => {
                     let entries: &DeArray<'_> = array?;
-                    let Some(entry) = entries.iter().nth(*position) else {
+                    let Some(entry) = entries.get(*position) else {
                         break;
                     };
                     (entry.span(), entry.get_ref())

@@ -96,11 +96,7 @@ fn pieces(record: &AttemptRecord) -> Vec<Piece> {
         node: node.clone(),
         granted_ms: granted.0,
         ended_ms: ended.0,
-        outcome: if first {
-            outcome(&end.outcome)
-        } else {
-            DiskOutcome::Lost
-        },
+        outcome: outcome(&end.outcome),
         usage: end.usage.filter(|_| first).map(|usage| {
             [
                 usage.started.0,
@@ -127,8 +123,7 @@ pub struct Kept {
     pub chunk: AttemptsPosition,
     /// Its place in the chunk.
     pub place: usize,
-    /// False: only its lease and outputs say something, and go with the last
-    /// attempt of that lease.
+    /// False: these are further outputs of the attempt before it.
     pub first: bool,
     /// The attempt.
     pub record: AttemptRecord,

@@ -1,0 +1,324 @@
+//! Jobs: in pages, and one in full, from memory and from the history alike.
+
+use super::batches::is_below;
+use super::paging::{Page, limit, start};
+use super::{ClientApi, history_failed, off_thread};
+use crate::auth::Caller;
+use crate::convert;
+use crate::convert::status::{driver as unavailable, rejected};
+use crate::convert::work::Counts;
+use crate::history_record::{
+    AttemptScan, HistoryError, IDS_END, Kept, find_batch, read_job, summary,
+};
+use crate::store::history::History;
+use jeroboam_core::ids::{ClassId, JobId, LeaseId, QueueId, TaskId};
+use jeroboam_core::job::{AttemptRecord, Job};
+use jeroboam_core::ranges::RangeSet;
+use jeroboam_core::reason::WaitingReason;
+use jeroboam_core::rejected::Rejected;
+use jeroboam_core::round::explain::waiting_reason;
+use jeroboam_core::time::TimeMs;
+use jeroboam_core::world::World;
+use jeroboam_proto::v1;
+use std::collections::{BTreeMap, VecDeque};
+use tonic::Status;
+use v1::TaskState;
+
+/// Entries of the history read at once.
+const READ_AT_ONCE: usize = 256;
+/// Ended attempts listed where the request does not say.
+const ATTEMPTS_DEFAULT: usize = 20;
+/// Attempts listed, at most.
+const ATTEMPTS_MAX: usize = 1_000;
+/// Nodes looked at for the waiting reasons of one page.
+const NODES_LOOKED_AT_MAX: usize = 200_000;
+
+impl ClientApi {
+    pub(super) async fn jobs(
+        &self,
+        request: v1::ListJobsRequest,
+    ) -> Result<v1::ListJobsReply, Status> {
+        if request.finished {
+            let history = self.driver.history().clone();
+            return off_thread(move || finished(&history, &request)).await?;
+        }
+        let after = start(&request.page_token)?;
+        let look = move |world: &World, now: TimeMs| in_memory(world, now, &request, after);
+        self.driver.read(look).await.map_err(unavailable)?
+    }
+
+    pub(super) async fn describe(
+        &self,
+        (_, request): (Caller, v1::DescribeJobRequest),
+    ) -> Result<v1::DescribeJobReply, Status> {
+        let wanted =
+            convert::lease::ranges_in(&request.ranges).map_err(|cause| rejected(&cause))?;
+        let max = match request.attempts_max as usize {
+            0 => ATTEMPTS_DEFAULT,
+            asked => asked.min(ATTEMPTS_MAX),
+        };
+        let (id, chosen) = (JobId(request.job), wanted.clone());
+        let look = move |world: &World, now: TimeMs| {
+            let job = world.jobs().get(&id)?;
+            Some(
+                check_range(job.id, job.spec.count, chosen.as_ref())
+                    .map(|()| describe(world, now, job, chosen.as_ref())),
+            )
+        };
+        let in_memory = self.driver.read(look).await.map_err(unavailable)?;
+        let in_memory = in_memory.transpose().map_err(|cause| rejected(&cause))?;
+        let history = self.driver.history().clone();
+        off_thread(move || with_history(&history, in_memory, id, wanted.as_ref(), max)).await?
+    }
+
+    /// The task's attempt that ended last.
+    pub(super) async fn last_attempt(&self, task: TaskId) -> Result<Option<AttemptRecord>, Status> {
+        let history = self.driver.history().clone();
+        let wanted: RangeSet = [(task.index, task.index)].into_iter().collect();
+        let last = move || latest(&history, task.job, Some(&wanted), 1);
+        let latest = off_thread(last)
+            .await?
+            .map_err(|error| history_failed(&error))?;
+        Ok(latest.into_iter().next())
+    }
+}
+
+fn in_memory(
+    world: &World,
+    now: TimeMs,
+    request: &v1::ListJobsRequest,
+    after: Option<u64>,
+) -> Result<v1::ListJobsReply, Status> {
+    if !request.queue.is_empty() {
+        world
+            .queues()
+            .find(&request.queue)
+            .map_err(|cause| rejected(&cause))?;
+    }
+    let state = state_asked(request.state);
+    let mut page = Page::new(limit(request.limit));
+    let mut reasons = Reasons::default();
+    let (from, to) = bounds(world, request.batch, after);
+    if from < to {
+        for (id, job) in world.jobs().range(JobId(from)..JobId(to)) {
+            let wanted = || {
+                let queue = &world.queues().queue(job.queue).spec.name;
+                let matches =
+                    is_below(queue, &request.queue) && state.is_none_or(|state| has(job, state));
+                matches.then(|| convert::work::job(world, job, reasons.of(world, now, job)))
+            };
+            if !page.look(id.0, wanted) {
+                break;
+            }
+        }
+    }
+    let next_page_token = page.next_token();
+    Ok(v1::ListJobsReply {
+        jobs: page.entries,
+        next_page_token,
+    })
+}
+
+/// The ids to look through: those of the batch, after where the last page ended.
+fn bounds(world: &World, batch: u64, after: Option<u64>) -> (u64, u64) {
+    let first = after.map_or(0, |after| after + 1);
+    if batch == 0 {
+        return (first, u64::MAX);
+    }
+    match world.batches().get(&jeroboam_core::ids::BatchId(batch)) {
+        Some(batch) => (
+            first.max(batch.first_job.0),
+            batch.first_job.0 + u64::from(batch.jobs),
+        ),
+        None => (0, 0),
+    }
+}
+
+fn state_asked(wire: i32) -> Option<TaskState> {
+    TaskState::try_from(wire)
+        .ok()
+        .filter(|state| *state != TaskState::Unspecified)
+}
+
+fn has(job: &Job, state: TaskState) -> bool {
+    let mut counts = Counts::default();
+    counts.add(&job.tasks);
+    counts.of(state) > 0
+}
+
+/// Why queued tasks wait, looked for once a class and queue's cordon.
+#[derive(Debug, Default)]
+struct Reasons {
+    known: BTreeMap<(ClassId, Option<QueueId>), WaitingReason>,
+    nodes_looked_at: usize,
+}
+
+impl Reasons {
+    fn of(&mut self, world: &World, now: TimeMs, job: &Job) -> Option<v1::WaitingReason> {
+        if job.tasks.queued.is_empty() {
+            return None;
+        }
+        let cordon = world.queues().cordoned(job.queue).map(|(queue, _)| queue);
+        let key = (job.class, cordon);
+        if let Some(reason) = self.known.get(&key) {
+            return Some(convert::work::waiting(*reason));
+        }
+        if self.nodes_looked_at >= NODES_LOOKED_AT_MAX {
+            return Some(v1::WaitingReason {
+                code: "unexamined".into(),
+                text: "not looked for in a list this long".into(),
+                remedy: format!("`jero explain {}` looks for it", job.id),
+            });
+        }
+        self.nodes_looked_at += world.nodes().len();
+        let reason = waiting_reason(world, now, job.queue, &job.spec.needs);
+        self.known.insert(key, reason);
+        Some(convert::work::waiting(reason))
+    }
+}
+
+fn finished(history: &History, request: &v1::ListJobsRequest) -> Result<v1::ListJobsReply, Status> {
+    let failed = |error: HistoryError| history_failed(&error);
+    let state = state_asked(request.state);
+    let batch = match request.batch {
+        0 => None,
+        id => match find_batch(history, id).map_err(failed)? {
+            Some(batch) => Some(batch),
+            None => return Ok(v1::ListJobsReply::default()),
+        },
+    };
+    let (lowest, end) = batch.map_or((0, IDS_END), |batch| {
+        (batch.first_job, batch.first_job + u64::from(batch.jobs))
+    });
+    let mut before = start(&request.page_token)?.unwrap_or(end).min(end);
+    let mut page = Page::new(limit(request.limit));
+    'pages: loop {
+        let entries = history
+            .jobs_before(Some(before), READ_AT_ONCE)
+            .map_err(|error| failed(error.into()))?;
+        for entry in &entries {
+            if entry.id < lowest {
+                break 'pages;
+            }
+            let job = summary(entry).map_err(failed)?;
+            let matches = is_below(&job.queue, &request.queue)
+                && state.is_none_or(|state| job.count_of(state) > 0);
+            if !page.look(entry.id, || matches.then(|| job.wire())) {
+                break 'pages;
+            }
+            before = entry.id;
+        }
+        if entries.len() < READ_AT_ONCE {
+            break;
+        }
+    }
+    let next_page_token = page.next_token();
+    Ok(v1::ListJobsReply {
+        jobs: page.entries,
+        next_page_token,
+    })
+}
+
+/// What memory says of a job; its ended attempts are in the history.
+fn describe(
+    world: &World,
+    now: TimeMs,
+    job: &Job,
+    wanted: Option<&RangeSet>,
+) -> v1::DescribeJobReply {
+    let chosen = job.tasks.active.iter();
+    let chosen = chosen.filter(|(index, _)| wanted.is_none_or(|wanted| wanted.contains(**index)));
+    let attempts = chosen.take(ATTEMPTS_MAX).map(|(index, active)| {
+        let task = TaskId {
+            job: job.id,
+            index: *index,
+        };
+        let lease = LeaseId {
+            lineage: world.lineage(),
+            task,
+            attempt: active.attempt,
+        };
+        convert::attempt::active(world, lease, active)
+    });
+    v1::DescribeJobReply {
+        job: Some(convert::work::job(
+            world,
+            job,
+            Reasons::default().of(world, now, job),
+        )),
+        spec: Some(convert::submission::job_spec(world.policy(), &job.spec)),
+        states: convert::work::states(&job.tasks, wanted),
+        attempts: attempts.collect(),
+    }
+}
+
+/// Adds what the history knows: all of it, if the job is not in memory.
+fn with_history(
+    history: &History,
+    in_memory: Option<v1::DescribeJobReply>,
+    id: JobId,
+    wanted: Option<&RangeSet>,
+    max: usize,
+) -> Result<v1::DescribeJobReply, Status> {
+    let failed = |error: HistoryError| history_failed(&error);
+    let mut reply = match in_memory {
+        Some(reply) => reply,
+        None => {
+            let job = read_job(history, id.0).map_err(failed)?;
+            let job = job.ok_or_else(|| rejected(&Rejected::UnknownJob(id)))?;
+            check_range(id, job.summary.count, wanted).map_err(|cause| rejected(&cause))?;
+            v1::DescribeJobReply {
+                job: Some(job.summary.wire()),
+                states: job.states(wanted),
+                spec: Some(job.spec),
+                attempts: Vec::new(),
+            }
+        }
+    };
+    let ended = latest(history, id, wanted, max).map_err(failed)?;
+    reply
+        .attempts
+        .extend(ended.iter().map(convert::attempt::ended));
+    Ok(reply)
+}
+
+pub(super) fn check_range(
+    job: JobId,
+    count: u32,
+    wanted: Option<&RangeSet>,
+) -> Result<(), Rejected> {
+    match wanted.and_then(|wanted| wanted.first_from(count)) {
+        None => Ok(()),
+        Some(_) => {
+            let ranges = wanted.cloned().unwrap_or_default();
+            Err(Rejected::IndexOutOfRange { job, count, ranges })
+        }
+    }
+}
+
+/// The latest ended attempts, the last one first.
+fn latest(
+    history: &History,
+    job: JobId,
+    wanted: Option<&RangeSet>,
+    max: usize,
+) -> Result<Vec<AttemptRecord>, HistoryError> {
+    let mut found: VecDeque<AttemptRecord> = VecDeque::new();
+    for kept in AttemptScan::new(history, job.0) {
+        let Kept { first, record, .. } = kept?;
+        if wanted.is_some_and(|wanted| !wanted.contains(record.lease.task.index)) {
+            continue;
+        }
+        if !first {
+            if let Some(last) = found.back_mut().filter(|last| last.lease == record.lease) {
+                last.end.outputs.extend(record.end.outputs);
+            }
+            continue;
+        }
+        if found.len() == max {
+            found.pop_front();
+        }
+        found.push_back(record);
+    }
+    Ok(found.into_iter().rev().collect())
+}

@@ -1,0 +1,111 @@
+//! Queues: listed with their shares, created and changed.
+
+use super::ClientApi;
+use crate::auth::Caller;
+use crate::convert::place;
+use crate::convert::status::{driver as unavailable, rejected};
+use jeroboam_core::event::{Event, QueueChange};
+use jeroboam_core::queue::QueueSpec;
+use jeroboam_core::rejected::Rejected;
+use jeroboam_core::round::share::Shares;
+use jeroboam_core::time::TimeMs;
+use jeroboam_core::world::World;
+use jeroboam_proto::v1;
+use tonic::Status;
+
+/// Characters of a cordon's reason.
+const REASON_CHARS_MAX: usize = 500;
+
+impl ClientApi {
+    pub(super) async fn queues(
+        &self,
+        _: v1::ListQueuesRequest,
+    ) -> Result<v1::ListQueuesReply, Status> {
+        let look = |world: &World, now: TimeMs| {
+            let shares = Shares::new(world, now);
+            let named = world.queues().iter().filter(|queue| queue.parent.is_some());
+            let mut queues: Vec<v1::Queue> = named
+                .map(|queue| place::queue(world, &shares, queue.id))
+                .collect();
+            // By name and segment, so that a queue stands before those below it.
+            queues.sort_by(|left, right| left.name.split('.').cmp(right.name.split('.')));
+            v1::ListQueuesReply { queues }
+        };
+        self.driver.read(look).await.map_err(unavailable)
+    }
+
+    pub(super) async fn new_queue(
+        &self,
+        (caller, request): (Caller, v1::CreateQueueRequest),
+    ) -> Result<v1::Queue, Status> {
+        self.rights.check_operator(&caller)?;
+        let name = request.name.clone();
+        let spec = QueueSpec {
+            name: request.name,
+            weight: if request.weight == 0 {
+                1
+            } else {
+                request.weight
+            },
+            queued_max: (request.queued_max != 0).then_some(request.queued_max),
+            submitters: request.submitters.into_iter().collect(),
+        };
+        self.apply_to_queue(&caller, Event::QueueCreated(spec), name)
+            .await
+    }
+
+    pub(super) async fn change_queue(
+        &self,
+        (caller, request): (Caller, v1::SetQueueRequest),
+    ) -> Result<v1::Queue, Status> {
+        self.rights.check_operator(&caller)?;
+        let cordon = match request.cordon {
+            Some(reason) if reason.chars().count() > REASON_CHARS_MAX => {
+                let length = reason.chars().count() as u64;
+                return Err(rejected(&Rejected::bounds(
+                    "cordon (characters)",
+                    length,
+                    0,
+                    REASON_CHARS_MAX as u64,
+                )));
+            }
+            // Who closed it is of interest to whoever waits.
+            Some(reason) if !reason.is_empty() => Some(format!("{reason} ({caller})")),
+            other => other,
+        };
+        let change = QueueChange {
+            weight: request.weight,
+            queued_max: request.queued_max,
+            cordon,
+            submitters: request
+                .submitters
+                .map(|submitters| submitters.names.into_iter().collect()),
+        };
+        let name = request.name.clone();
+        self.apply_to_queue(
+            &caller,
+            Event::QueueChanged {
+                name: request.name,
+                change,
+            },
+            name,
+        )
+        .await
+    }
+
+    async fn apply_to_queue(
+        &self,
+        caller: &Caller,
+        event: Event,
+        name: String,
+    ) -> Result<v1::Queue, Status> {
+        tracing::info!(%caller, ?event, "a queue is changed");
+        let seen = move |world: &World| {
+            let id = world.queues().find(&name)?;
+            Ok(place::queue(world, &Shares::new(world, world.now()), id))
+        };
+        let seen: Result<v1::Queue, Rejected> =
+            self.driver.apply(event, seen).await.map_err(unavailable)?;
+        seen.map_err(|cause| rejected(&cause))
+    }
+}

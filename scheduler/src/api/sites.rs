@@ -1,0 +1,133 @@
+//! Sites and nodes: listed; sites also closed and opened by hand.
+
+use super::ClientApi;
+use super::paging::{Page, limit, start};
+use crate::auth::Caller;
+use crate::convert::place;
+use crate::convert::status::{driver as unavailable, rejected};
+use crate::state::State;
+use jeroboam_core::event::Event;
+use jeroboam_core::rejected::Rejected;
+use jeroboam_core::site::Closing;
+use jeroboam_core::time::TimeMs;
+use jeroboam_core::world::World;
+use jeroboam_proto::v1;
+use tonic::Status;
+use v1::set_site_request::Verb;
+
+/// Characters of a reason.
+const REASON_CHARS_MAX: usize = 500;
+
+impl ClientApi {
+    pub(super) async fn sites(
+        &self,
+        request: v1::ListSitesRequest,
+    ) -> Result<v1::ListSitesReply, Status> {
+        let look = move |state: &State, _: TimeMs| {
+            if !request.name.is_empty() {
+                let site = state.world.find_site(&request.name)?;
+                return Ok(v1::ListSitesReply {
+                    sites: vec![place::site(state, site)],
+                });
+            }
+            let listed = state
+                .world
+                .sites()
+                .iter()
+                .filter(|site| !site.withdrawn || site.running > 0);
+            Ok(v1::ListSitesReply {
+                sites: listed.map(|site| place::site(state, site)).collect(),
+            })
+        };
+        let looked: Result<_, Rejected> =
+            self.driver.read_state(look).await.map_err(unavailable)?;
+        looked.map_err(|cause| rejected(&cause))
+    }
+
+    pub(super) async fn change_site(
+        &self,
+        (caller, request): (Caller, v1::SetSiteRequest),
+    ) -> Result<v1::SiteStatus, Status> {
+        self.rights.check_operator(&caller)?;
+        let how = match request.verb() {
+            Verb::Cordon => Some(Closing::Cordon),
+            Verb::Drain => Some(Closing::Drain),
+            Verb::Resume => None,
+            Verb::Unspecified => {
+                let what = "it is missing, or of a newer release";
+                return Err(rejected(&Rejected::invalid(
+                    "verb",
+                    what,
+                    "use cordon, drain or resume",
+                )));
+            }
+        };
+        let length = request.reason.chars().count();
+        if length > REASON_CHARS_MAX {
+            return Err(rejected(&Rejected::bounds(
+                "reason (characters)",
+                length as u64,
+                0,
+                REASON_CHARS_MAX as u64,
+            )));
+        }
+        let v1::SetSiteRequest { name, reason, .. } = request;
+        tracing::info!(%caller, site = name, ?how, reason, "a site is closed or opened");
+        let closed = Event::SiteClosed {
+            name: name.clone(),
+            how,
+            reason,
+            by: caller.to_string(),
+        };
+        self.driver
+            .apply(closed, |_| ())
+            .await
+            .map_err(unavailable)?;
+        let listed = self.sites(v1::ListSitesRequest { name }).await?;
+        listed
+            .sites
+            .into_iter()
+            .next()
+            .ok_or_else(|| Status::internal("the site was changed and is not there"))
+    }
+
+    pub(super) async fn nodes(
+        &self,
+        request: v1::ListNodesRequest,
+    ) -> Result<v1::ListNodesReply, Status> {
+        let after = start(&request.page_token)?;
+        let look = move |world: &World, _: TimeMs| nodes(world, &request, after);
+        let looked: Result<_, Rejected> = self.driver.read(look).await.map_err(unavailable)?;
+        looked.map_err(|cause| rejected(&cause))
+    }
+}
+
+fn nodes(
+    world: &World,
+    request: &v1::ListNodesRequest,
+    after: Option<u64>,
+) -> Result<v1::ListNodesReply, Rejected> {
+    let site = match request.site.as_str() {
+        "" => None,
+        name => Some(world.find_site(name)?.id),
+    };
+    let mut page = Page::new(limit(request.limit));
+    let first = after.map_or(0, |after| after.saturating_add(1));
+    let first = usize::try_from(first)
+        .unwrap_or(usize::MAX)
+        .min(world.nodes().len());
+    for node in &world.nodes()[first..] {
+        let wanted = || {
+            let listed = node.present || node.running > 0;
+            (listed && site.is_none_or(|site| site == node.site)).then(|| place::node(world, node))
+        };
+        if !page.look(node.id.0.into(), wanted) {
+            break;
+        }
+    }
+    let next_page_token = page.next_token();
+    Ok(v1::ListNodesReply {
+        nodes: page.entries,
+        next_page_token,
+    })
+}
