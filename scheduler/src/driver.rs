@@ -123,7 +123,12 @@ impl Driver {
             next_connection: Arc::new(AtomicU64::new(1)),
             stopped: stopped.clone(),
         };
-        let Parts { state, clock, journal, snapshots } = parts;
+        let Parts {
+            state,
+            clock,
+            journal,
+            snapshots,
+        } = parts;
         let (to_sync, synced) = sync::start(journal, snapshots, committed);
         let owner = owner::Owner::new(state, clock, options, to_sync, stopped);
         let runtime = tokio::runtime::Handle::current();
@@ -203,7 +208,11 @@ impl Driver {
     ///
     /// # Errors
     /// That no work is taken.
-    pub async fn from_site(&self, connection: Connection, said: FromSite) -> Result<(), DriverError> {
+    pub async fn from_site(
+        &self,
+        connection: Connection,
+        said: FromSite,
+    ) -> Result<(), DriverError> {
         self.send(Command::Site(connection, said)).await
     }
 
@@ -235,7 +244,8 @@ impl Driver {
         offset: u64,
         follow: bool,
     ) -> Result<mpsc::Receiver<TailPiece>, DriverError> {
-        self.run(move |owner| Ok(owner.open_tail(lease, stream, offset, follow))).await
+        self.run(move |owner| Ok(owner.open_tail(lease, stream, offset, follow)))
+            .await
     }
 
     /// Rises with every group that became durable.
@@ -250,7 +260,10 @@ impl Driver {
 
     /// Why no work is taken, if so.
     pub fn stopped(&self) -> Option<String> {
-        self.stopped.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.stopped
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 
     /// Ends the driver after everything that was sent before is durable.
@@ -286,7 +299,10 @@ impl Driver {
     }
 
     fn ended(&self) -> DriverError {
-        DriverError::Stopped(self.stopped().unwrap_or_else(|| "it is shutting down".into()))
+        DriverError::Stopped(
+            self.stopped()
+                .unwrap_or_else(|| "it is shutting down".into()),
+        )
     }
 }
 
@@ -294,7 +310,10 @@ type Reply<T> = Arc<Mutex<Option<oneshot::Sender<Result<T, DriverError>>>>>;
 
 /// A caller that went away is no reason to stop.
 fn respond<T>(reply: &Reply<T>, result: Result<T, DriverError>) {
-    let sender = reply.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    let sender = reply
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .take();
     if let Some(sender) = sender {
         let _ = sender.send(result);
     }

@@ -42,7 +42,10 @@ impl Outbox {
     /// A new queue and its receiving end.
     pub fn new() -> (Outbox, Messages) {
         let (sender, messages) = mpsc::channel(MESSAGES_MAX);
-        let open = Open { sender: Some(sender), sequence: 0 };
+        let open = Open {
+            sender: Some(sender),
+            sequence: 0,
+        };
         (Outbox(Arc::new(Mutex::new(open))), messages)
     }
 
@@ -50,7 +53,10 @@ impl Outbox {
     pub fn send(&self, kind: Kind) {
         let mut open = self.open();
         open.sequence += 1;
-        let message = v1::SchedulerMessage { sequence: open.sequence, kind: Some(kind) };
+        let message = v1::SchedulerMessage {
+            sequence: open.sequence,
+            kind: Some(kind),
+        };
         if let Some(sender) = &open.sender
             && sender.try_send(Ok(message)).is_err()
         {
@@ -88,7 +94,11 @@ pub(super) fn encode(
             contact_limit_ms: limits.contact_limit_ms,
             heartbeat_interval_ms: limits.heartbeat_interval_ms,
         }),
-        ToSite::Verdict { keep, ended, unknown } => Kind::Verdict(v1::Verdict {
+        ToSite::Verdict {
+            keep,
+            ended,
+            unknown,
+        } => Kind::Verdict(v1::Verdict {
             keep: leases(keep),
             ended: leases(ended),
             unknown: leases(unknown),
@@ -99,8 +109,9 @@ pub(super) fn encode(
             lease: Some(convert::lease(lease)),
             reason: "cancelled".into(),
         }),
-        ToSite::Ack(lease) => {
-            Kind::Ack(v1::Ack { lease: Some(convert::lease(lease)), ended: true })
-        }
+        ToSite::Ack(lease) => Kind::Ack(v1::Ack {
+            lease: Some(convert::lease(lease)),
+            ended: true,
+        }),
     }
 }

@@ -181,7 +181,10 @@ impl Owner {
         follow: bool,
     ) -> mpsc::Receiver<TailPiece> {
         let world = &self.state.world;
-        let at = world.open_attempt(lease).ok().map(|active| world.node(active.node).site);
+        let at = world
+            .open_attempt(lease)
+            .ok()
+            .map(|active| world.node(active.node).site);
         let name = at.map(|site| world.site(site).spec.name.as_str());
         let connection = name.and_then(|name| self.state.dispatch.current(name));
         match connection.and_then(|found| Some((found, self.outboxes.get(&found)?.clone()))) {
@@ -227,7 +230,10 @@ impl Owner {
         for effect in effects {
             match effect {
                 Effect::AttemptEnded(record) => {
-                    attempts.entry(record.lease.task.job.0).or_default().push(record);
+                    attempts
+                        .entry(record.lease.task.job.0)
+                        .or_default()
+                        .push(record);
                 }
                 Effect::Retired { batch, jobs } => {
                     let world = &self.state.world;
@@ -246,9 +252,13 @@ impl Owner {
         }
         if let Some(record) = self.group.records.len().checked_sub(1) {
             let entries = entries.into_iter();
-            self.group.history.extend(
-                entries.map(|(subject, value)| HistoryEntry { record, subject, value }),
-            );
+            self.group
+                .history
+                .extend(entries.map(|(subject, value)| HistoryEntry {
+                    record,
+                    subject,
+                    value,
+                }));
         }
     }
 
@@ -270,7 +280,12 @@ impl Owner {
         self.take(now, step);
         self.tails.drop_abandoned();
         // Windows open and close with time alone.
-        self.changed |= self.state.world.queues().iter().any(|queue| queue.queued > 0);
+        self.changed |= self
+            .state
+            .world
+            .queues()
+            .iter()
+            .any(|queue| queue.queued > 0);
         crate::metrics::record_state(&self.state, now);
         self.next_tick = Instant::now() + TICK;
     }

@@ -112,7 +112,9 @@ fn keep_snapshot(
 ) -> Result<(), StoreError> {
     let written = snapshots.begin(last).and_then(|mut writer| {
         let path = journal.path();
-        writer.write_all(world).map_err(|source| StoreError::io("write snapshot", path, source))?;
+        writer
+            .write_all(world)
+            .map_err(|source| StoreError::io("write snapshot", path, source))?;
         writer.commit()
     });
     if let Err(error) = written {

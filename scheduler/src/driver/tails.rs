@@ -57,7 +57,13 @@ impl Tails {
         let (pieces, receiver) = mpsc::channel(PIECES_MAX);
         if self.open.len() < TAILS_MAX {
             self.next_request += 1;
-            let tail = Tail { connection, lease, stream, outbox, pieces };
+            let tail = Tail {
+                connection,
+                lease,
+                stream,
+                outbox,
+                pieces,
+            };
             tail.ask(self.next_request, offset, follow, false);
             self.open.insert(self.next_request, tail);
         }
@@ -70,7 +76,10 @@ impl Tails {
             return;
         };
         let (offset, data, last) = (chunk.offset, chunk.data.to_vec(), chunk.last);
-        let gone = tail.pieces.try_send(TailPiece { offset, data, last }).is_err();
+        let gone = tail
+            .pieces
+            .try_send(TailPiece { offset, data, last })
+            .is_err();
         if gone && !last {
             tail.ask(chunk.request, 0, false, true);
         }
