@@ -2,10 +2,10 @@
 //! it has.
 //!
 //! Rules: an unknown key, an amount without its unit and a value that cannot
-//! work are refused with file, line, column and remedy; nothing is guessed.
-//! Relative paths are relative to the file. The token never appears in what is
-//! printed. It looks at no disk beyond the files that it names; whether the
-//! state directory is fit is `identity`'s. Entry point: [`Config::load`].
+//! work are refused with file, line, column and remedy. Relative paths are
+//! relative to the file. The token never appears in what is printed. Whether
+//! the state directory is fit is `session::state_dir`'s. Entry point:
+//! [`Config::load`].
 //!
 //! ```toml
 //! site = "meyrin"
@@ -26,7 +26,7 @@
 //! name = "meyrin-1"
 //! cpu = "8"
 //! memory = "16GiB"
-//! disk = "100GiB"
+//! disk = "100GiB"                   # without: a share of the state_dir's disk
 //! gpu = 0
 //! speed = 10.0                      # HEPScore23 per core
 //! labels = { rack = "r1" }

@@ -79,6 +79,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, ConfigError> {
         source.fault(&at, error.message().trim(), remedy)
     })?;
     let beside = path.parent().unwrap_or(Path::new(""));
+    let state_dir = beside.join(&file.state_dir);
     check_name(&source, "site", &file.site)?;
     let token = file
         .token_file
@@ -89,10 +90,10 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, ConfigError> {
         site: file.site.into_inner(),
         scheduler: file.scheduler.into_inner(),
         token,
-        state_dir: beside.join(file.state_dir),
+        clusters: read_clusters(&source, file.cluster, &state_dir)?,
+        state_dir,
         cache_bytes_max: file.cache_bytes_max.unwrap_or(CACHE_BYTES_MAX).0,
         tls: read_tls(file.tls, beside)?,
-        clusters: read_clusters(&source, file.cluster)?,
     })
 }
 
@@ -158,12 +159,16 @@ fn check_url(source: &Source<'_>, url: &Spanned<String>, token: bool) -> Result<
 fn read_clusters(
     source: &Source<'_>,
     tables: Vec<Spanned<ClusterTable>>,
+    state_dir: &Path,
 ) -> Result<Vec<Cluster>, ConfigError> {
     if tables.is_empty() {
         let remedy = "add `[[cluster]]` with `name`, `coe = \"process\"` and at least one `[[cluster.node]]`";
         let end = source.text.len();
         return Err(source.fault(&(end..end), "the site has no cluster", remedy));
     }
+    let nodes = tables.iter().flat_map(|table| &table.as_ref().node);
+    let undeclared = nodes.filter(|node| node.disk.is_none()).count();
+    let disk_share_mib = disk_mib(state_dir) / i64::try_from(undeclared.max(1)).unwrap_or(i64::MAX);
     let mut clusters: Vec<Cluster> = Vec::new();
     let mut names = BTreeSet::new();
     for table in tables {
@@ -190,7 +195,7 @@ fn read_clusters(
             if !names.insert(node.name.as_ref().clone()) {
                 return Err(twice(source, "node", &node.name));
             }
-            nodes.push(read_node(source, node)?);
+            nodes.push(read_node(source, node, disk_share_mib)?);
         }
         clusters.push(Cluster {
             name: table.name.into_inner(),
@@ -200,7 +205,11 @@ fn read_clusters(
     Ok(clusters)
 }
 
-fn read_node(source: &Source<'_>, table: NodeTable) -> Result<DeclaredNode, ConfigError> {
+fn read_node(
+    source: &Source<'_>,
+    table: NodeTable,
+    disk_share_mib: i64,
+) -> Result<DeclaredNode, ConfigError> {
     let cpu_milli = table.cpu.as_ref().0;
     if cpu_milli == 0 {
         return Err(source.fault(
@@ -218,7 +227,7 @@ fn read_node(source: &Source<'_>, table: NodeTable) -> Result<DeclaredNode, Conf
         name: table.name.into_inner(),
         cpu_milli,
         memory_mib,
-        disk_mib: table.disk.map_or(0, whole_mib),
+        disk_mib: table.disk.map_or(disk_share_mib, whole_mib),
         gpu: table.gpu.into(),
         labels: table.labels,
         taints: table
@@ -229,6 +238,17 @@ fn read_node(source: &Source<'_>, table: NodeTable) -> Result<DeclaredNode, Conf
         speed_milli: table
             .speed
             .map_or(Ok(0), |speed| read_speed(source, &speed))?,
+    })
+}
+
+/// The size of the file system that the attempts will be on; 0 if it cannot be
+/// told, which opening the state directory will explain.
+fn disk_mib(state_dir: &Path) -> i64 {
+    let there = state_dir.ancestors().find(|dir| dir.is_dir());
+    let dir = there.unwrap_or(Path::new("."));
+    nix::sys::statvfs::statvfs(dir).map_or(0, |disk| {
+        let bytes = disk.blocks().saturating_mul(disk.fragment_size());
+        whole_mib(Bytes(bytes))
     })
 }
 

@@ -78,6 +78,10 @@ fn a_whole_file_is_read_and_printed_without_its_secret() {
     assert_eq!((node.gpu, node.speed_milli), (1, 12_500));
     assert_eq!(node.taints[0].key, "gpu");
     assert_eq!(cluster.nodes[1].cpu_milli, 2000);
+    assert!(
+        cluster.nodes[1].disk_mib > 0,
+        "undeclared: a share of what there is"
+    );
     for printed in [config.to_string(), format!("{config:?}")] {
         assert!(!printed.contains("s3cret"), "{printed}");
     }
