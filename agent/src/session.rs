@@ -55,7 +55,7 @@ enum Feedback {
     /// Something happened.
     Happened(Input),
     /// The disk or the host did not let it happen: try again.
-    Again(Effect),
+    Again(LeaseId, Effect),
 }
 
 /// The agent's one task and all that it owns.
@@ -179,7 +179,11 @@ impl Session {
                     for feedback in batch.drain(..) {
                         match feedback {
                             Feedback::Happened(input) => self.take(input),
-                            Feedback::Again(effect) => self.perform(effect),
+                            Feedback::Again(lease, effect) if self.machine.holds(lease) => {
+                                self.perform(effect);
+                            }
+                            // It is gone, acknowledged: nothing is left to be done.
+                            Feedback::Again(..) => {}
                         }
                     }
                 }

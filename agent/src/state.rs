@@ -265,6 +265,9 @@ pub enum Closed {
         /// How many.
         unanswered: usize,
     },
+    /// No verdict came.
+    #[error("the scheduler did not open the session within {} s", .0 / 1000)]
+    NoVerdict(i64),
     /// A message is missing or out of place.
     #[error("the scheduler broke the protocol: {0}")]
     Protocol(&'static str),
@@ -381,11 +384,16 @@ impl Machine {
 
     /// When [`Input::Tick`] is due next, boottime ms.
     pub fn wake_ms(&self) -> Option<i64> {
-        let beat = self.stream.as_ref().and_then(Stream::wake_ms);
+        let beat = self.stream.as_ref().map(Stream::wake_ms);
         [beat, self.attempts.wake_ms(self.renewal())]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// Whether this lease is held.
+    pub fn holds(&self, lease: LeaseId) -> bool {
+        self.attempts.holds(lease)
     }
 
     /// How many leases are held.

@@ -32,10 +32,10 @@ impl Job {
     /// Something that must happen did not: say so and try again later.
     fn again(&self, effect: Effect, why: &dyn std::fmt::Display) {
         tracing::error!(lease = %self.lease, "{why}; it is tried again");
-        let feedback = self.feedback.clone();
+        let (lease, feedback) = (self.lease, self.feedback.clone());
         self.runtime.spawn(async move {
             tokio::time::sleep(AGAIN).await;
-            let _ = feedback.send(Feedback::Again(effect));
+            let _ = feedback.send(Feedback::Again(lease, effect));
         });
     }
 
@@ -193,9 +193,12 @@ impl Session {
         self.lanes.run(lease, move || work(&job));
     }
 
-    /// The shim of this attempt is gone.
+    /// The shim of this attempt is gone. A slow one, of an attempt that was
+    /// closed, acknowledged and removed meanwhile, changes nothing any more.
     pub(super) fn conclude(&self, lease: LeaseId) {
-        self.in_lane(lease, |job| job.settle());
+        if self.machine.holds(lease) {
+            self.in_lane(lease, |job| job.settle());
+        }
     }
 
     fn speaks_on(&self, connection: u64) -> bool {

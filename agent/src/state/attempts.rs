@@ -112,6 +112,10 @@ impl Attempts {
         self.held.contains_key(&lease) || self.closed.contains(&lease)
     }
 
+    pub(super) fn holds(&self, lease: LeaseId) -> bool {
+        self.held.contains_key(&lease)
+    }
+
     pub(super) fn has_directory(&self, lease: LeaseId) -> bool {
         let without = |phase: &Phase| matches!(phase, Phase::Persisting { .. } | Phase::Refused);
         self.held

@@ -14,10 +14,14 @@ use crate::attempt::{LeaseId, LeaseRecord, Outcome};
 /// So many heartbeats without an answer, and the stream counts as dead.
 const UNANSWERED_MAX: usize = 4;
 
+/// So long from the hello to the verdict at most.
+const VERDICT_MAX_MS: i64 = 60_000;
+
 /// One open stream.
 #[derive(Debug)]
 pub(super) struct Stream {
     connection: u64,
+    opened_ms: i64,
     sent: u64,
     received: u64,
     stage: Stage,
@@ -51,10 +55,12 @@ impl Stream {
         self.connection
     }
 
-    pub(super) fn wake_ms(&self) -> Option<i64> {
+    pub(super) fn wake_ms(&self) -> i64 {
         match &self.stage {
-            Stage::Current(current) => Some(current.beat_due_ms),
-            Stage::Greeting | Stage::Pledging(_) | Stage::Listed { .. } => None,
+            Stage::Current(current) => current.beat_due_ms,
+            Stage::Greeting | Stage::Pledging(_) | Stage::Listed { .. } => {
+                self.opened_ms + VERDICT_MAX_MS
+            }
         }
     }
 
@@ -75,11 +81,11 @@ impl Machine {
         self.connection_last = connection;
         self.stream = Some(Stream {
             connection,
+            opened_ms: now_ms,
             sent: 0,
             received: 0,
             stage: Stage::Greeting,
         });
-        let _ = now_ms;
         self.push(
             Up::Hello {
                 site: self.settings.site.clone(),
@@ -210,7 +216,6 @@ impl Machine {
         if allegiance == self.allegiance {
             return self.allegiance_persisted(now_ms, connection, out);
         }
-        self.allegiance = allegiance.clone();
         out.push(Effect::PersistAllegiance {
             connection,
             allegiance,
@@ -232,6 +237,10 @@ impl Machine {
         };
         let welcome = welcome.clone();
         let session = welcome.session;
+        self.allegiance = Allegiance {
+            federation: welcome.federation.clone(),
+            lineage: welcome.lineage,
+        };
         stream.stage = Stage::Listed {
             welcome,
             sent_ms: now_ms,
@@ -350,12 +359,12 @@ impl Machine {
 
     /// Asks for renewal when it is time, and gives up on a silent stream.
     pub(super) fn beat(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
-        let Some(Stage::Current(current)) = self.stream.as_mut().map(|s| &mut s.stage) else {
+        let Some(stream) = self.stream.as_mut().filter(|s| s.wake_ms() <= now_ms) else {
             return;
         };
-        if now_ms < current.beat_due_ms {
-            return;
-        }
+        let Stage::Current(current) = &mut stream.stage else {
+            return self.close(Closed::NoVerdict(VERDICT_MAX_MS), out);
+        };
         let unanswered = current.beats.len();
         if unanswered >= UNANSWERED_MAX {
             return self.close(Closed::Silent { unanswered }, out);

@@ -619,6 +619,26 @@ fn a_new_allegiance_is_on_disk_before_anything_is_listed() {
 }
 
 #[test]
+fn an_allegiance_that_could_not_be_written_is_written_in_the_next_session() {
+    let (mut machine, _) = Machine::recover(settings(), Allegiance::default(), Vec::new());
+    for connection in 1..3 {
+        machine.handle(1, Input::StreamOpened { connection });
+        let (sequence, message) = (1, welcome(connection));
+        let effects = machine.handle(
+            2,
+            Input::Received {
+                connection,
+                sequence,
+                message,
+            },
+        );
+        let persisted = |effect: &Effect| matches!(effect, Effect::PersistAllegiance { .. });
+        assert!(effects.iter().any(persisted), "{connection}: {effects:?}");
+        machine.handle(3, Input::StreamBroken { connection });
+    }
+}
+
+#[test]
 fn what_an_earlier_agent_left_is_settled_and_never_spawned() {
     let found = |job, phase| Found {
         lease: lease(job),
@@ -695,6 +715,18 @@ fn a_silent_scheduler_is_hung_up_on() {
     }
     let effects = site.at(1_000 + 5 * BEAT).handle(Input::Tick);
     let (connection, why) = (1, Closed::Silent { unanswered: 4 });
+    assert!(effects.contains(&Effect::CloseStream { connection, why }));
+}
+
+#[test]
+fn a_session_that_does_not_come_about_is_given_up() {
+    let (mut site, _) = Site::with(Vec::new());
+    site.open();
+    site.hear(welcome(1));
+    assert_eq!(site.machine.wake_ms(), Some(61_000));
+    assert_eq!(site.at(60_999).handle(Input::Tick), []);
+    let effects = site.at(61_000).handle(Input::Tick);
+    let (connection, why) = (1, Closed::NoVerdict(60_000));
     assert!(effects.contains(&Effect::CloseStream { connection, why }));
 }
 

@@ -168,10 +168,8 @@ impl Node {
                 Some(OnDisk::Started) => self.tell(Input::CloseTooLate(lease)),
                 None => panic!("{lease} is closed and has no directory"),
             },
-            Effect::StopShim(lease) => {
-                if self.disk.get(&lease) == Some(&OnDisk::Started) {
-                    self.ended(lease, Outcome::Stopped);
-                }
+            Effect::StopShim(lease) if self.disk.get(&lease) == Some(&OnDisk::Started) => {
+                self.ended(lease, Outcome::Stopped);
             }
             Effect::RecordLost(lease) => self.ended(lease, Outcome::Lost),
             Effect::CollectOutputs { lease, exit } => {
