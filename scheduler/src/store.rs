@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 pub use error::StoreError;
 
+use engine::Engine;
 use engine::embedded::SledEngine;
 use journal::{Journal, JournalOptions, Records, Sequence};
 use lock::DirectoryLock;
@@ -65,16 +66,36 @@ pub struct Replay<'a> {
 impl Store {
     /// Opens or creates a data directory and checks what can be checked without reading all of it.
     pub fn open(data_dir: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        let engine =
+            || Ok(Box::new(SledEngine::open(&data_dir.join("journal"))?) as Box<dyn Engine>);
+        Self::assemble(engine, data_dir, options)
+    }
+
+    /// As [`Store::open`], with the journal and the history on another engine.
+    pub fn over(
+        engine: Box<dyn Engine>,
+        data_dir: &Path,
+        options: &StoreOptions,
+    ) -> Result<Self, StoreError> {
+        Self::assemble(|| Ok(engine), data_dir, options)
+    }
+
+    /// The lock comes first: nothing is touched in a directory that another process has open.
+    fn assemble(
+        engine: impl FnOnce() -> Result<Box<dyn Engine>, StoreError>,
+        data_dir: &Path,
+        options: &StoreOptions,
+    ) -> Result<Self, StoreError> {
         durable_file::create_directory(data_dir)?;
         let lock = Arc::new(DirectoryLock::acquire(&data_dir.join("lock"))?);
         let snapshots = Snapshots::open(data_dir.join("snapshots"), Arc::clone(&lock))?;
-        let engine = SledEngine::open(&data_dir.join("journal"))?;
+        let engine = engine()?;
         let snapshot_through = snapshots.newest()?.unwrap_or_default();
         let journal_options = JournalOptions {
             accept_loss_after: options.accept_loss_after,
             snapshot_through,
         };
-        let journal = Journal::open(Box::new(engine), journal_options)?;
+        let journal = Journal::open(engine, journal_options)?;
         let spool = Spool::open(data_dir.join("spool"), options.spool, lock)?;
         Ok(Self {
             journal,
