@@ -30,7 +30,7 @@ use jeroboam_core::rejected::Rejected;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 use jeroboam_proto::v1;
-pub use outbox::GrantLimits;
+pub use outbox::{GrantLimits, MESSAGES_MAX};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -80,6 +80,9 @@ type Release = Box<dyn FnOnce(Result<(), &str>) + Send>;
 /// Applies to the state, and says what to release.
 type Job = Box<dyn FnOnce(&mut owner::Owner) -> Release + Send>;
 
+/// Why no work is taken, if so.
+type Stopped = Arc<Mutex<Option<String>>>;
+
 enum Command {
     /// Somebody waits for a reply.
     Run(Job, Box<dyn FnOnce(String) + Send>),
@@ -100,7 +103,7 @@ pub struct Driver {
     commits: watch::Receiver<u64>,
     history: History,
     next_connection: Arc<AtomicU64>,
-    stopped: Arc<Mutex<Option<String>>>,
+    stopped: Stopped,
 }
 
 impl std::fmt::Debug for Command {
@@ -110,11 +113,12 @@ impl std::fmt::Debug for Command {
 }
 
 impl Driver {
-    /// Starts the two threads. The returned handle's `join` ends with them.
+    /// Starts the two threads. The returned handle's `join` ends with both, and
+    /// another process can then open the directory.
     pub fn start(parts: Parts, options: Options) -> (Driver, std::thread::JoinHandle<()>) {
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let (committed, commits) = watch::channel(0);
-        let stopped = Arc::new(Mutex::new(None));
+        let stopped = Stopped::default();
         let history = parts.journal.history();
         let driver = Driver {
             commands,
@@ -129,12 +133,20 @@ impl Driver {
             journal,
             snapshots,
         } = parts;
-        let (to_sync, synced) = sync::start(journal, snapshots, committed);
+        let said = sync::Said {
+            committed,
+            stopped: stopped.clone(),
+        };
+        let (to_sync, synced, sync_thread) = sync::start(journal, snapshots, said);
         let owner = owner::Owner::new(state, clock, options, to_sync, stopped);
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::Builder::new()
             .name("driver".into())
-            .spawn(move || runtime.block_on(owner.run(queue, synced)))
+            .spawn(move || {
+                runtime.block_on(owner.run(queue, synced));
+                // It holds the directory's lock. If it panicked, that was said.
+                let _ = sync_thread.join();
+            })
             .expect("a thread can be started");
         (driver, thread)
     }

@@ -11,7 +11,7 @@ use tonic::Status;
 
 /// Messages that may wait for a slow agent. Beyond it the stream is closed, and
 /// the agent's next inventory settles what it missed.
-const MESSAGES_MAX: usize = 65_536;
+pub const MESSAGES_MAX: usize = 65_536;
 
 /// What an agent is told; ends when the stream is to be closed.
 pub type Messages = mpsc::Receiver<Result<v1::SchedulerMessage, Status>>;
@@ -70,6 +70,12 @@ impl Outbox {
             // A full queue ends without the status: the stream ends all the same.
             let _ = sender.try_send(Err(status));
         }
+    }
+
+    /// True if the agent can be told nothing more: it does not read, or is gone.
+    pub fn is_closed(&self) -> bool {
+        let open = self.open();
+        open.sender.as_ref().is_none_or(mpsc::Sender::is_closed)
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {

@@ -4,7 +4,7 @@
 use super::outbox::{Outbox, encode};
 use super::sync::{Group, HistoryEntry, Synced};
 use super::tails::{TailPiece, Tails};
-use super::{Command, Options, Release};
+use super::{Command, Options, Release, Stopped};
 use crate::clock::Clock;
 use crate::convert;
 use crate::dispatch::{Connection, Hello};
@@ -20,7 +20,7 @@ use jeroboam_core::rejected::Rejected;
 use jeroboam_core::time::TimeMs;
 use jeroboam_proto::v1;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -53,7 +53,7 @@ pub(crate) struct Owner {
     next_round: Instant,
     next_tick: Instant,
     records_since_snapshot: u64,
-    stopped: Arc<Mutex<Option<String>>>,
+    stopped: Stopped,
 }
 
 impl Owner {
@@ -62,7 +62,7 @@ impl Owner {
         clock: Clock,
         options: Options,
         to_sync: std::sync::mpsc::Sender<Group>,
-        stopped: Arc<Mutex<Option<String>>>,
+        stopped: Stopped,
     ) -> Self {
         let now = Instant::now();
         Owner {
@@ -110,7 +110,7 @@ impl Owner {
                     Err(_) => break,
                 }
             }
-            self.tick_if_due();
+            self.tick_if_due(commands.len());
             self.round_if_due();
             self.hand_over();
         }
@@ -271,13 +271,27 @@ impl Owner {
         }
     }
 
-    fn tick_if_due(&mut self) {
+    /// What cannot be spoken to any more has no session: whoever reads its stream
+    /// may notice only much later, and until then places there would be granted.
+    fn end_deaf_sessions(&mut self) {
+        let outboxes = self.outboxes.iter();
+        let deaf: Vec<Connection> = outboxes
+            .filter(|(_, outbox)| outbox.is_closed())
+            .map(|(connection, _)| *connection)
+            .collect();
+        for connection in deaf {
+            self.obey(Command::Gone(connection));
+        }
+    }
+
+    fn tick_if_due(&mut self, commands_waiting: usize) {
         if Instant::now() < self.next_tick {
             return;
         }
         let now = self.now();
         let step = self.state.tick(now);
         self.take(now, step);
+        self.end_deaf_sessions();
         self.tails.drop_abandoned();
         // Windows open and close with time alone.
         self.changed |= self
@@ -287,6 +301,7 @@ impl Owner {
             .iter()
             .any(|queue| queue.queued > 0);
         crate::metrics::record_state(&self.state, now);
+        crate::metrics::record_commands(commands_waiting);
         self.next_tick = Instant::now() + TICK;
     }
 

@@ -1,12 +1,13 @@
 //! The thread that makes groups durable and then releases what waited for them.
 
-use super::Release;
+use super::{Release, Stopped};
 use crate::store::StoreError;
 use crate::store::history::{HistorySubject, HistoryWrite};
 use crate::store::journal::{Journal, Sequence};
 use crate::store::snapshot::Snapshots;
 use std::io::Write as _;
-use std::sync::mpsc;
+use std::sync::{PoisonError, mpsc};
+use std::thread::JoinHandle;
 use tokio::sync::{mpsc as async_mpsc, watch};
 
 /// Whether a group became durable, or why it and all later ones never will.
@@ -37,6 +38,24 @@ pub(super) struct HistoryEntry {
     pub value: Vec<u8>,
 }
 
+/// What the whole service is told, before anybody who waits for a group is.
+pub(super) struct Said {
+    /// Counts the groups that became durable.
+    pub committed: watch::Sender<u64>,
+    /// Why no work is taken.
+    pub stopped: Stopped,
+}
+
+impl Said {
+    fn stop(&self, error: &StoreError) -> String {
+        let why = error.to_string();
+        tracing::error!(%why, "the journal failed; no further work is taken");
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        stopped.get_or_insert_with(|| why.clone());
+        why
+    }
+}
+
 impl Group {
     /// True if nothing waits.
     pub fn is_empty(&self) -> bool {
@@ -48,40 +67,50 @@ impl Group {
 pub(super) fn start(
     mut journal: Journal,
     mut snapshots: Snapshots,
-    committed: watch::Sender<u64>,
-) -> (mpsc::Sender<Group>, Synced) {
+    said: Said,
+) -> (mpsc::Sender<Group>, Synced, JoinHandle<()>) {
     // The owner hands over one group at a time, so this queue holds at most one.
     let (sender, groups) = mpsc::channel::<Group>();
     let (done, synced) = async_mpsc::channel(1);
     let run = move || {
         for group in groups {
-            let result = write(&mut journal, &mut snapshots, &group);
-            let result = result.map_err(|error| error.to_string());
-            if let Err(why) = &result {
-                tracing::error!(%why, "the journal failed; no further work is taken");
-            }
-            for release in group.releases {
-                release(result.as_ref().map(|_| ()).map_err(String::as_str));
-            }
-            committed.send_modify(|count| *count += 1);
+            let result = commit(&mut journal, &mut snapshots, group, &said);
             let failed = result.is_err();
             if done.blocking_send(result).is_err() || failed {
                 return;
             }
         }
     };
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name("sync".into())
         .spawn(run)
         .expect("a thread can be started");
-    (sender, synced)
+    (sender, synced, thread)
 }
 
-fn write(
+/// Makes a group durable, releases what waited for that, and only then looks
+/// after the snapshot, which may take long.
+fn commit(
     journal: &mut Journal,
     snapshots: &mut Snapshots,
-    group: &Group,
-) -> Result<(), StoreError> {
+    group: Group,
+    said: &Said,
+) -> Result<(), String> {
+    let appended = append(journal, &group).map_err(|error| said.stop(&error));
+    if appended.is_ok() {
+        said.committed.send_modify(|count| *count += 1);
+    }
+    for release in group.releases {
+        release(appended.as_ref().map(|_| ()).map_err(String::as_str));
+    }
+    let last = appended?;
+    let kept = group.snapshot.map_or(Ok(()), |world| {
+        keep_snapshot(journal, snapshots, last, &world)
+    });
+    kept.map_err(|error| said.stop(&error))
+}
+
+fn append(journal: &mut Journal, group: &Group) -> Result<Sequence, StoreError> {
     let started = std::time::Instant::now();
     let records: Vec<&[u8]> = group.records.iter().map(Vec::as_slice).collect();
     let entries = group.history.iter();
@@ -97,10 +126,7 @@ fn write(
         metrics::histogram!("jeroboam_journal_sync_seconds").record(started.elapsed());
         metrics::histogram!("jeroboam_journal_group_records").record(records.len() as f64);
     }
-    if let Some(world) = &group.snapshot {
-        keep_snapshot(journal, snapshots, last, world)?;
-    }
-    Ok(())
+    Ok(last)
 }
 
 /// A snapshot that cannot be written costs room, not data: the journal stays.
