@@ -142,6 +142,11 @@ impl Scheduler {
         self.state = State::recovered(world, self.now, self.limits, self.leadership);
     }
 
+    /// What a crash would not lose.
+    pub fn journal(&self) -> &[(TimeMs, Event)] {
+        &self.durable
+    }
+
     /// How much a backup taken now would hold.
     pub fn backup(&self) -> usize {
         self.durable.len()
