@@ -147,8 +147,11 @@ pub async fn run(
     let cleaning = tokio::spawn(clean(cleaner));
     let looking = tokio::spawn(look(config.data_dir.clone(), driver, spool, health.clone()));
     let result = serve(router, Connections::new(listener), closing, shutdown).await;
-    cleaning.abort();
-    looking.abort();
+    for task in [cleaning, looking] {
+        task.abort();
+        // Awaited for what it holds; that it was aborted is its result.
+        let _ = task.await;
+    }
     result
 }
 

@@ -165,9 +165,7 @@ impl ClientApi {
                         }
                         wait_for_news(&mut commits).await;
                     }
-                    if !live.whole {
-                        self.send_rest(lease, stream, live.offset, sink).await?;
-                    }
+                    self.send_rest(lease, stream, live.offset, sink).await?;
                     done = lease.attempt;
                 }
                 Standing::Waiting => wait_for_news(&mut commits).await,
@@ -197,20 +195,27 @@ impl ClientApi {
         let mut live = from;
         let tail = self.driver.tail(lease, stream, live.offset, follow).await;
         let mut pieces = tail.map_err(unavailable)?;
-        while let Some(piece) = pieces.recv().await {
-            let known =
-                usize::try_from(live.offset.saturating_sub(piece.offset)).unwrap_or(usize::MAX);
-            let end = piece.offset + piece.data.len() as u64;
+        loop {
+            let Ok(piece) = tokio::time::timeout(LOOK_LATEST, pieces.recv()).await else {
+                // An agent may have nothing more to say of what has ended.
+                if self.standing(lease.task).await? == Standing::Active(lease) {
+                    continue;
+                }
+                return Ok(live);
+            };
+            let Some(piece) = piece else {
+                return Ok(live);
+            };
+            let known = live.offset.saturating_sub(piece.offset);
+            let known = usize::try_from(known).unwrap_or(usize::MAX);
+            let end = piece.offset.saturating_add(piece.data.len() as u64);
             if known < piece.data.len() {
-                sink.send(v1::LogsReply {
-                    data: piece.data[known..].to_vec().into(),
-                })
-                .await?;
+                let data = piece.data[known..].to_vec().into();
+                sink.send(v1::LogsReply { data }).await?;
             }
             live.offset = live.offset.max(end);
             live.whole |= piece.last;
         }
-        Ok(live)
     }
 
     /// Sends the last attempt's stored log, if it came after attempt `done`.
