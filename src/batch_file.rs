@@ -14,16 +14,16 @@
 //! together (`dependencies`). Entry point: [`read`].
 
 mod dependencies;
-mod faults;
-mod fields;
+pub(crate) mod faults;
+pub(crate) mod fields;
 mod inputs;
 mod job;
-mod nearest;
+pub(crate) mod nearest;
 mod resources;
 mod retries;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

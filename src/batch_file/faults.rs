@@ -14,7 +14,7 @@ const QUOTED_COLUMNS_MAX: usize = 160;
 
 /// One thing wrong, at its place.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     pub at: At,
     pub what: String,
     pub remedy: String,
@@ -23,23 +23,23 @@ pub(super) struct Fault {
 /// The faults met so far: in order of their places, each once, although the
 /// defaults are read again with every job.
 #[derive(Debug, Default)]
-pub(super) struct Found(BTreeMap<(At, String), String>);
+pub(crate) struct Found(BTreeMap<(At, String), String>);
 
 impl Found {
-    pub(super) fn say(&mut self, at: At, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(crate) fn say(&mut self, at: At, what: impl Into<String>, remedy: impl Into<String>) {
         self.0.insert((at, what.into()), remedy.into());
     }
 
-    pub(super) fn add(&mut self, fault: Fault) {
+    pub(crate) fn add(&mut self, fault: Fault) {
         self.say(fault.at, fault.what, fault.remedy);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// For telling: the first of them with the lines they are in.
-    pub(super) fn in_file(self, path: &Path, text: &str) -> Faults {
+    pub(crate) fn in_file(self, path: &Path, text: &str) -> Faults {
         let untold = self.0.len().saturating_sub(TOLD_MAX);
         let lines: Vec<&str> = text.lines().collect();
         let told = self
@@ -79,7 +79,7 @@ pub struct Faults {
 
 impl Faults {
     /// The file could not be read at all.
-    pub(super) fn of_file(path: &Path, what: String) -> Self {
+    pub(crate) fn of_file(path: &Path, what: String) -> Self {
         Self {
             path: path.to_owned(),
             unread: Some(what),

@@ -13,14 +13,14 @@ use super::tree::{At, Node, Value};
 
 /// The fields of one map, unknown ones already refused.
 #[derive(Debug)]
-pub(super) struct Fields<'n> {
+pub(crate) struct Fields<'n> {
     pub at: At,
     nodes: BTreeMap<&'n str, &'n Node>,
 }
 
 impl<'n> Fields<'n> {
     /// The fields of a node that must be a map with no other fields than `known`.
-    pub(super) fn of(
+    pub(crate) fn of(
         node: &'n Node,
         what: &str,
         known: &[&str],
@@ -52,13 +52,13 @@ impl<'n> Fields<'n> {
     }
 
     /// The field's value; one that was left empty counts as not there.
-    pub(super) fn take(&self, name: &str) -> Option<&'n Node> {
+    pub(crate) fn take(&self, name: &str) -> Option<&'n Node> {
         self.nodes.get(name).copied()
     }
 }
 
 /// An amount with its unit, read exactly.
-pub(super) fn amount<T: FromStr<Err = UnitError>>(node: &Node, found: &mut Found) -> Option<T> {
+pub(crate) fn amount<T: FromStr<Err = UnitError>>(node: &Node, found: &mut Found) -> Option<T> {
     match node.text(found)?.parse() {
         Ok(amount) => Some(amount),
         Err(UnitError {
@@ -75,7 +75,7 @@ pub(super) fn amount<T: FromStr<Err = UnitError>>(node: &Node, found: &mut Found
 }
 
 /// A whole number from `min` to `max`.
-pub(super) fn integer<T>(node: &Node, min: T, max: T, found: &mut Found) -> Option<T>
+pub(crate) fn integer<T>(node: &Node, min: T, max: T, found: &mut Found) -> Option<T>
 where
     T: FromStr + PartialOrd + Display,
 {
@@ -95,12 +95,12 @@ where
 }
 
 /// `true` or `false`.
-pub(super) fn truth(node: &Node, found: &mut Found) -> Option<bool> {
+pub(crate) fn truth(node: &Node, found: &mut Found) -> Option<bool> {
     choice(node, &[("true", true), ("false", false)], found)
 }
 
 /// One of a few words.
-pub(super) fn choice<T: Copy>(node: &Node, words: &[(&str, T)], found: &mut Found) -> Option<T> {
+pub(crate) fn choice<T: Copy>(node: &Node, words: &[(&str, T)], found: &mut Found) -> Option<T> {
     let text = node.text(found)?;
     let chosen = words
         .iter()
@@ -118,7 +118,7 @@ pub(super) fn choice<T: Copy>(node: &Node, words: &[(&str, T)], found: &mut Foun
 }
 
 /// The elements of a list; a single value counts as a list of one.
-pub(super) fn elements<'n>(node: &'n Node, found: &mut Found) -> &'n [Node] {
+pub(crate) fn elements<'n>(node: &'n Node, found: &mut Found) -> &'n [Node] {
     let nodes = match &node.value {
         Value::List(nodes) => nodes.as_slice(),
         Value::Null => &[],
@@ -135,7 +135,7 @@ pub(super) fn elements<'n>(node: &'n Node, found: &mut Found) -> &'n [Node] {
 }
 
 /// A list of texts; a single one counts as a list of one.
-pub(super) fn texts(node: &Node, found: &mut Found) -> Vec<String> {
+pub(crate) fn texts(node: &Node, found: &mut Found) -> Vec<String> {
     elements(node, found)
         .iter()
         .filter_map(|node| node.text(found))
@@ -143,7 +143,7 @@ pub(super) fn texts(node: &Node, found: &mut Found) -> Vec<String> {
 }
 
 /// A map from names to texts, added to `texts`.
-pub(super) fn text_map(
+pub(crate) fn text_map(
     node: &Node,
     what: &str,
     texts: &mut BTreeMap<String, String>,

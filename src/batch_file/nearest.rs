@@ -17,7 +17,7 @@ fn likeness(written: &str, name: &str) -> f64 {
 
 /// A remedy for a name that is not among those known: the one most like it,
 /// or all of them if they are few.
-pub(super) fn remedy<'a>(written: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+pub(crate) fn remedy<'a>(written: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     let like = |name: &str| likeness(&written.to_lowercase(), &name.to_lowercase());
     let nearest = known.clone().max_by(|a, b| like(a).total_cmp(&like(b)));
     match nearest {

@@ -12,21 +12,21 @@ use super::faults::{Fault, Found};
 
 /// A place in the file, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct At {
+pub(crate) struct At {
     pub line: u32,
     pub column: u32,
 }
 
 /// A value and its place.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub at: At,
     pub value: Value,
 }
 
 /// What a node holds.
 #[derive(Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     /// Text in quotes or not; `quoted` is false for what YAML takes for a
     /// number or a truth value.
@@ -40,7 +40,7 @@ pub(super) enum Value {
 
 /// The name of a field and its place.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(crate) struct Key {
     pub at: At,
     pub name: String,
 }
@@ -49,7 +49,7 @@ pub(super) struct Key {
 const NODES_MAX: usize = 2_000_000;
 
 /// Reads the only document of the text.
-pub(super) fn parse(text: &str) -> Result<Node, Fault> {
+pub(crate) fn parse(text: &str) -> Result<Node, Fault> {
     let options = serde_saphyr::options! {
         with_snippet: false,
         budget: serde_saphyr::budget! {
@@ -223,7 +223,7 @@ impl<'de> Visitor<'de> for RawVisitor {
 
 impl Node {
     /// What this is, for saying that something else was expected.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match &self.value {
             Value::Null => "nothing",
             Value::Scalar { quoted: true, .. } => "a text",
@@ -234,7 +234,7 @@ impl Node {
     }
 
     /// The scalar as it was written.
-    pub(super) fn text(&self, found: &mut Found) -> Option<String> {
+    pub(crate) fn text(&self, found: &mut Found) -> Option<String> {
         match &self.value {
             Value::Scalar { text, .. } => Some(text.clone()),
             Value::Null | Value::List(_) | Value::Map(_) => {

@@ -1,0 +1,345 @@
+//! The World of a described state, made by events alone, in the order of their times.
+//!
+//! Names of queues, sites and jobs are the file's own and may be anything; in the
+//! World they go by their positions. A past longer than sixteen half-lives of the
+//! usage is shortened to that: more of it cannot be told from none.
+
+use std::collections::BTreeMap;
+
+use jeroboam_core::event::{Event, Placement};
+use jeroboam_core::ids::{JobId, LeaseId, NodeId, QueueId, TaskId};
+use jeroboam_core::queue::QueueSpec;
+use jeroboam_core::rejected::Rejected;
+use jeroboam_core::site::{NodeReport, SPEED_REFERENCE_MILLI, SiteSpec};
+use jeroboam_core::spec::{BatchSpec, Coe, JobSpec, Needs, OnLostContact};
+use jeroboam_core::time::TimeMs;
+use jeroboam_core::usage::STEP_MS;
+use jeroboam_core::world::World;
+
+use super::job::Job;
+use super::state::State;
+use crate::batch_file::faults::Found;
+use crate::batch_file::tree::At;
+
+/// Half-lives of the past that are played.
+const HALF_LIVES_MAX: i64 = 16;
+
+/// A state and its World.
+#[derive(Debug)]
+pub struct Built {
+    pub state: State,
+    pub world: World,
+    /// `state.now_ms` on the World's clock.
+    pub now: TimeMs,
+    /// Of the file's queues, by position.
+    pub queues: Vec<QueueId>,
+    /// Of the file's jobs, by position.
+    pub jobs: Vec<JobId>,
+}
+
+/// One thing of the past: a job comes, or a task of it takes a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Past {
+    Submitted { job: usize },
+    Placed { job: usize, index: usize },
+}
+
+impl Built {
+    /// Makes the World; `None` if something does not fit, which is then found.
+    pub fn of(state: State, found: &mut Found) -> Option<Built> {
+        let past = past(&state);
+        let earliest_ms = past.first().map_or(state.now_ms, |(ms, _)| *ms);
+        let played_ms = HALF_LIVES_MAX * state.policy.usage_half_life_ms;
+        let origin_ms = earliest_ms.max(state.now_ms - played_ms);
+        // The World's clock is the file's, moved by whole steps of the usage so that it is positive.
+        let moved_ms = STEP_MS - origin_ms.min(0).div_euclid(STEP_MS) * STEP_MS;
+        let time = |ms: i64| TimeMs(ms.max(origin_ms) + moved_ms);
+        let mut built = Built {
+            world: World::default(),
+            now: time(state.now_ms),
+            queues: vec![QueueId::ROOT; state.queues.len()],
+            jobs: vec![JobId(0); state.jobs.len()],
+            state,
+        };
+        built.found(time(origin_ms), found)?;
+        for (ms, what) in past {
+            match what {
+                Past::Submitted { job } => built.submit(time(ms), job, found)?,
+                Past::Placed { job, index } => built.place(time(ms), job, index, found)?,
+            }
+        }
+        built.world.move_on(built.now);
+        Some(built)
+    }
+
+    /// Federation, tunables, sites with their nodes, queues.
+    fn found(&mut self, now: TimeMs, found: &mut Found) -> Option<()> {
+        let (federation, lineage) = ("plan".to_owned(), 1);
+        let start = At { line: 1, column: 1 };
+        self.apply(
+            now,
+            &Event::Founded {
+                federation,
+                lineage,
+            },
+            start,
+            found,
+        )?;
+        let policy = Event::PolicyChanged(self.state.policy.clone());
+        self.apply(now, &policy, start, found)?;
+        let mut sites: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (position, node) in self.state.nodes.iter().enumerate() {
+            sites.entry(&node.site).or_default().push(position);
+        }
+        let names: Vec<String> = sites.keys().map(ToString::to_string).collect();
+        let sessions: Vec<u64> = (1..).take(names.len()).collect();
+        for (name, session) in names.iter().zip(&sessions) {
+            self.open_site(now, name, *session, found)?;
+        }
+        // One by one in the order of the file: it decides between nodes that are alike.
+        for position in 0..self.state.nodes.len() {
+            let node = &self.state.nodes[position];
+            let session = names
+                .iter()
+                .position(|name| *name == node.site)
+                .map_or(0, |at| sessions[at]);
+            let (report, at) = (self.node_report(position), node.at);
+            let event = Event::CapacityReported {
+                site: site_name(&names, &node.site),
+                session,
+                full: false,
+                nodes: vec![report],
+                removed: Vec::new(),
+            };
+            self.apply(now, &event, at, found)?;
+        }
+        (0..self.state.queues.len()).try_for_each(|queue| self.create(now, queue, found).map(drop))
+    }
+
+    fn open_site(
+        &mut self,
+        now: TimeMs,
+        name: &str,
+        session: u64,
+        found: &mut Found,
+    ) -> Option<()> {
+        let at = At { line: 1, column: 1 };
+        let site = format!("s{session}");
+        let spec = SiteSpec {
+            name: site.clone(),
+            region: name.to_owned(),
+            contract: None,
+        };
+        self.apply(now, &Event::SiteDeclared(spec), at, found)?;
+        let opened = Event::SessionOpened {
+            site,
+            session,
+            incarnation: "plan".to_owned(),
+            agent_version: String::new(),
+            leases: Default::default(),
+        };
+        self.apply(now, &opened, at, found)
+    }
+
+    fn node_report(&self, position: usize) -> NodeReport {
+        let node = &self.state.nodes[position];
+        NodeReport {
+            name: node.name.clone(),
+            cluster: node.cluster.clone(),
+            coe: Coe::Process,
+            kernel: String::new(),
+            capacity: node.capacity,
+            labels: node.labels.clone(),
+            taints: node.taints.clone(),
+            speed_milli: SPEED_REFERENCE_MILLI,
+            schedulable: true,
+        }
+    }
+
+    /// Creates a queue after the one it lies below, and gives its name in the World.
+    fn create(&mut self, now: TimeMs, position: usize, found: &mut Found) -> Option<String> {
+        if self.queues[position] != QueueId::ROOT {
+            return Some(self.queue_name(position));
+        }
+        let queue = &self.state.queues[position];
+        let (at, weight, parent) = (queue.at, queue.weight, queue.parent);
+        let name = match parent {
+            Some(parent) => format!("{}.q{position}", self.create(now, parent, found)?),
+            None => format!("q{position}"),
+        };
+        let spec = QueueSpec {
+            name: name.clone(),
+            weight,
+            queued_max: Some(u64::MAX),
+            submitters: ["*".to_owned()].into(),
+        };
+        self.apply(now, &Event::QueueCreated(spec), at, found)?;
+        self.queues[position] = self.world.queues().find(&name).ok()?;
+        Some(name)
+    }
+
+    fn queue_name(&self, position: usize) -> String {
+        self.world
+            .queues()
+            .queue(self.queues[position])
+            .spec
+            .name
+            .clone()
+    }
+
+    fn submit(&mut self, now: TimeMs, position: usize, found: &mut Found) -> Option<()> {
+        let job = &self.state.jobs[position];
+        let at = job.queue_at;
+        let spec = BatchSpec {
+            name: "plan".to_owned(),
+            queue: self.queue_name(job.queue),
+            jobs: vec![self.job_spec(job)],
+        };
+        let event = Event::BatchSubmitted {
+            request_id: format!("{position}"),
+            digest: [0; 32],
+            by: "plan".to_owned(),
+            spec,
+        };
+        let queue = self.state.queues[self.state.jobs[position].queue]
+            .name
+            .clone();
+        match self.world.apply(now, &event) {
+            Ok(_) => {}
+            Err(Rejected::QueueNotLeaf { .. }) => {
+                let what = format!("the queue `{queue}` has queues below it");
+                found.say(at, what, "work is submitted to a leaf: name one of those");
+                return None;
+            }
+            Err(rejected) => {
+                say(&rejected, self.state.jobs[position].at, found);
+                return None;
+            }
+        }
+        self.jobs[position] = self
+            .world
+            .batch_of_request(&position.to_string())?
+            .first_job;
+        Some(())
+    }
+
+    fn job_spec(&self, job: &Job) -> JobSpec {
+        let sites: Vec<String> = self
+            .world
+            .sites()
+            .iter()
+            .map(|site| site.spec.region.clone())
+            .collect();
+        let named = |names: &std::collections::BTreeSet<String>| {
+            names.iter().map(|name| site_name(&sites, name)).collect()
+        };
+        JobSpec {
+            name: "plan".to_owned(),
+            count: job.count,
+            command: vec!["true".to_owned()],
+            env: BTreeMap::new(),
+            image: String::new(),
+            priority: job.priority,
+            needs: Needs {
+                resources: job.resources,
+                walltime_ms: job.walltime_ms,
+                coe: None,
+                labels: job.labels.clone(),
+                tolerations: job.tolerations.clone(),
+                sites: named(&job.sites),
+                sites_excluded: named(&job.sites_excluded),
+            },
+            after_ok: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            outputs_of: Vec::new(),
+            retries: Vec::new(),
+            on_lost_contact: OnLostContact::Restart,
+            restartable: true,
+        }
+    }
+
+    /// A place of the file is taken as a round would have given it.
+    fn place(
+        &mut self,
+        now: TimeMs,
+        position: usize,
+        index: usize,
+        found: &mut Found,
+    ) -> Option<()> {
+        let running = self.state.jobs[position].running[index];
+        let task = TaskId {
+            job: self.jobs[position],
+            index: index as u32,
+        };
+        let placements = vec![Placement {
+            task,
+            node: NodeId(running.node as u32),
+        }];
+        if let Err(rejected) = self.world.apply(now, &Event::PlanCommitted { placements }) {
+            let name = &self.state.nodes[running.node].name;
+            let why = match rejected {
+                Rejected::Unplaceable { why, .. } => why,
+                other => other.to_string(),
+            };
+            let why = why.strip_prefix(&format!("{name}: ")).unwrap_or(&why);
+            let what = format!("this task cannot be running on `{name}`: {why}");
+            found.say(
+                running.at,
+                what,
+                "correct the place, or what else runs there, or the node",
+            );
+            return None;
+        }
+        let lease = LeaseId {
+            lineage: 1,
+            task,
+            attempt: 1,
+        };
+        self.apply(now, &Event::AttemptRunning { lease }, running.at, found)
+    }
+
+    fn apply(&mut self, now: TimeMs, event: &Event, at: At, found: &mut Found) -> Option<()> {
+        match self.world.apply(now, event) {
+            Ok(_) => Some(()),
+            Err(rejected) => {
+                say(&rejected, at, found);
+                None
+            }
+        }
+    }
+}
+
+fn say(rejected: &Rejected, at: At, found: &mut Found) {
+    let what = match rejected {
+        Rejected::Invalid { what, .. } => what.clone(),
+        other => other.to_string(),
+    };
+    found.say(at, what, rejected.remedy());
+}
+
+/// Sites go by the position of their name.
+fn site_name(names: &[String], name: &str) -> String {
+    let position = names.iter().position(|known| known == name);
+    format!("s{}", position.map_or(0, |position| position + 1))
+}
+
+/// What happened, in order: at one moment submissions first, each in the file's order.
+fn past(state: &State) -> Vec<(i64, Past)> {
+    let mut past = Vec::new();
+    for (position, job) in state.jobs.iter().enumerate() {
+        past.push((job.submit_ms, Past::Submitted { job: position }));
+        let placed = |(index, running): (usize, &super::job::Running)| {
+            (
+                running.since_ms,
+                Past::Placed {
+                    job: position,
+                    index,
+                },
+            )
+        };
+        past.extend(job.running.iter().enumerate().map(placed));
+    }
+    past.sort_unstable();
+    past
+}
