@@ -178,3 +178,31 @@ fn what_is_printed_shows_every_section() {
         assert!(printed.contains(part), "{part} is not in {printed}");
     }
 }
+
+/// Every key with a default is explained, and none that there is not.
+#[test]
+fn the_operating_guide_explains_every_key() {
+    let defaults: toml::Table = toml::from_str(DEFAULTS).unwrap();
+    let mut shipped: BTreeSet<String> = ["metrics_listen", "journal.accept_loss_after"]
+        .map(String::from)
+        .into();
+    for (key, value) in &defaults {
+        match value.as_table() {
+            Some(section) => shipped.extend(section.keys().map(|name| format!("{key}.{name}"))),
+            None => drop(shipped.insert(key.clone())),
+        }
+    }
+    let guide = include_str!("../../../docs/operating.md");
+    let table = guide
+        .split_once("| key | meaning |")
+        .unwrap()
+        .1
+        .split_once("\n\n")
+        .unwrap()
+        .0;
+    let rows = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let explained: BTreeSet<String> = rows.map(|(key, _)| key.to_string()).collect();
+    assert_eq!(explained, shipped);
+}
