@@ -9,12 +9,20 @@
 
 #[path = "properties/act.rs"]
 mod act;
+#[path = "properties/draw.rs"]
+mod draw;
+#[path = "properties/finish.rs"]
+mod finish;
 #[path = "properties/life.rs"]
 mod life;
+#[path = "properties/make.rs"]
+mod make;
 #[path = "properties/reference.rs"]
 mod reference;
 #[path = "properties/states.rs"]
 mod states;
+#[path = "properties/usage.rs"]
+mod usage;
 
 use jeroboam_core::round::order::Order;
 use jeroboam_core::round::share::{Shares, Water, pour};
@@ -23,7 +31,7 @@ use proptest::prelude::*;
 use reference::Reference;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(120))]
+    #![proptest_config(ProptestConfig::with_cases(80))]
 
     /// Whatever happens: the invariants hold, a rejected event leaves no trace, plans are
     /// taken as they are and fill what can be filled, and in the end every task has ended
@@ -51,7 +59,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     /// Whose task goes next, step by step through a round in which some fit and some do not.
     #[test]

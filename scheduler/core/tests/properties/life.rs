@@ -3,26 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jeroboam_core::effect::Effect;
-use jeroboam_core::event::{Event, Placement, QueueChange, Selection, Verb};
-use jeroboam_core::ids::{BatchId, JobId, LeaseId, NodeId, QueueId, TaskId};
-use jeroboam_core::job::{AttemptEnd, AttemptUsage, Outcome};
-use jeroboam_core::policy::Policy;
-use jeroboam_core::queue::QueueSpec;
-use jeroboam_core::ranges::RangeSet;
+use jeroboam_core::event::{Event, Placement};
+use jeroboam_core::ids::{JobId, LeaseId, TaskId};
+use jeroboam_core::job::Outcome;
 use jeroboam_core::reason::WaitingReason;
 use jeroboam_core::rejected::Rejected;
-use jeroboam_core::resources::Resources;
 use jeroboam_core::round::explain::waiting_reason;
 use jeroboam_core::round::plan_round;
-use jeroboam_core::site::{Closing, Contract, NodeReport, SiteSpec};
-use jeroboam_core::spec::{BatchSpec, Coe, FailureClass, JobSpec, Needs, OnLostContact, RetryRule};
-use jeroboam_core::time::{HOUR_MS, TimeMs};
+use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 
-use crate::act::{Act, JobAct, Stage};
-
-pub const START: TimeMs = TimeMs(1_767_225_600_000);
-const SITES: [&str; 3] = ["meyrin", "wigner", "cloud"];
+use crate::act::{Act, Stage};
+use crate::make::{SITES, START, end, queue, site};
+use crate::usage::Shadow;
 
 /// What stands in the journal: an event with its time, or a round's plan to be found again.
 enum Entry {
@@ -32,20 +25,22 @@ enum Entry {
 
 /// The World, its journal, and what was seen of its tasks.
 pub struct Life {
-    world: World,
-    now: TimeMs,
+    pub world: World,
+    pub now: TimeMs,
     journal: Vec<Entry>,
-    granted: Vec<LeaseId>,
-    session: u64,
-    request: u64,
+    pub granted: Vec<LeaseId>,
+    pub session: u64,
+    pub request: u64,
     /// Tasks whose success was accepted.
     succeeded: BTreeSet<TaskId>,
     /// Leases whose end was accepted.
-    ended: BTreeSet<LeaseId>,
+    pub ended: BTreeSet<LeaseId>,
     /// Jobs that were acknowledged, with their counts.
-    acknowledged: BTreeMap<JobId, u32>,
+    pub acknowledged: BTreeMap<JobId, u32>,
+    /// What the decayed usage of the queues must be.
+    usage: Shadow,
     /// Jobs that left memory.
-    retired: BTreeSet<JobId>,
+    pub retired: BTreeSet<JobId>,
 }
 
 impl Life {
@@ -61,6 +56,7 @@ impl Life {
             ended: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
             retired: BTreeSet::new(),
+            usage: Shadow::default(),
         };
         life.must(Event::Founded {
             federation: "f".into(),
@@ -94,17 +90,20 @@ impl Life {
         &self.world
     }
 
-    fn must(&mut self, event: Event) -> Vec<Effect> {
+    pub fn must(&mut self, event: Event) -> Vec<Effect> {
         let told = format!("{event:?}");
         self.apply(event)
             .unwrap_or_else(|rejected| panic!("{told}: {rejected}"))
     }
 
     /// Applies an event, with everything that must hold around it.
-    fn apply(&mut self, event: Event) -> Result<Vec<Effect>, Rejected> {
+    pub fn apply(&mut self, event: Event) -> Result<Vec<Effect>, Rejected> {
         let mut before = self.world.clone();
+        self.usage.pass(&self.world, self.now);
         let result = self.world.apply(self.now, &event);
         self.world.check();
+        self.usage.check(&self.world);
+        self.check_session(&event, result.is_ok());
         match &result {
             Ok(effects) => self.watch(effects),
             Err(_) => {
@@ -115,6 +114,29 @@ impl Life {
         self.journal
             .push(Entry::Event(self.now, Box::new(event), result.is_ok()));
         result
+    }
+
+    /// An accepted inventory is all that its site holds.
+    fn check_session(&self, event: &Event, accepted: bool) {
+        let Event::SessionOpened {
+            site,
+            leases,
+            session,
+            ..
+        } = event
+        else {
+            return;
+        };
+        let site = self.world.find_site(site).unwrap();
+        if accepted {
+            assert_eq!(site.session, Some(*session));
+            for lease in self.world.leases_at(site.id) {
+                assert!(
+                    leases.contains(&lease),
+                    "{lease} is open, and its agent has not got it"
+                );
+            }
+        }
     }
 
     /// Every lease is granted once and ends once; a retired job has ended whole.
@@ -168,9 +190,10 @@ impl Life {
 
     /// A round: the same plan from the serialised form, taken as it is, nothing oversubscribed
     /// by it, and if it is complete no task left that would fit.
-    fn round(&mut self) -> usize {
+    pub fn round(&mut self) -> usize {
         let bytes = postcard::to_stdvec(&self.world).unwrap();
         let mut read: World = postcard::from_bytes(&bytes).unwrap();
+        self.usage.pass(&self.world, self.now);
         let plan = plan_round(&mut self.world, self.now);
         assert_eq!(
             plan_round(&mut read, self.now),
@@ -279,7 +302,7 @@ impl Life {
         if let Stage::Ended { outcome: 250.., .. } = stage {
             lease.attempt += 1; // never granted, or not by this name
         }
-        let open = self.world.open_attempt(lease).is_ok();
+        let open = self.granted.contains(&lease) && !self.ended.contains(&lease);
         let event = match stage {
             Stage::Starting => Event::AttemptStarting { lease },
             Stage::Running => Event::AttemptRunning { lease },
@@ -294,446 +317,4 @@ impl Life {
             "a report is taken exactly while its lease is open"
         );
     }
-
-    fn event(&mut self, act: &Act) -> Option<Event> {
-        Some(match act {
-            Act::Submit { queue, jobs, again } => self.submission(*queue, jobs, *again),
-            Act::Change {
-                verb,
-                job,
-                first,
-                width,
-                batch,
-            } => {
-                let verb =
-                    [Verb::Cancel, Verb::Hold, Verb::Release, Verb::Retry][usize::from(*verb) % 4];
-                let id = self.job(*job)?;
-                let selection = match batch {
-                    true => Selection::Batch(self.world.jobs()[&id].batch),
-                    false if *width > 200 => Selection::Job(id, None),
-                    false => {
-                        let first = u32::from(*first) % 8;
-                        Selection::Job(
-                            id,
-                            Some(RangeSet::from_iter([(
-                                first,
-                                first + u32::from(*width) % 4,
-                            )])),
-                        )
-                    }
-                };
-                Event::TasksChanged { verb, selection }
-            }
-            Act::SessionUp {
-                site,
-                incarnation,
-                keep,
-                foreign,
-                stale,
-            } => self.session_up(site_name(*site), *incarnation, *keep, *foreign, *stale),
-            Act::SessionDown { site, stale } => {
-                let session = self.session_of(site_name(*site)).unwrap_or(0) + u64::from(*stale);
-                Event::SessionClosed {
-                    site: site_name(*site).into(),
-                    session,
-                }
-            }
-            Act::Expire { site } => Event::LeasesExpired {
-                site: site_name(*site).into(),
-            },
-            Act::Capacity {
-                site,
-                full,
-                nodes,
-                removed,
-            } => {
-                let name = |n: u8| format!("{}-{n}", site_name(*site));
-                let node =
-                    |(n, cpu, memory, gpu): &(u8, u8, u8, u8)| node(name(*n), *cpu, *memory, *gpu);
-                Event::CapacityReported {
-                    site: site_name(*site).into(),
-                    session: self.session_of(site_name(*site)).unwrap_or(7),
-                    full: *full,
-                    nodes: nodes.iter().map(node).collect(),
-                    removed: removed.iter().map(|n| name(*n)).collect(),
-                }
-            }
-            Act::Site { site, what, number } => site_event(site_name(*site), *what, *number),
-            Act::Queue {
-                queue,
-                weight,
-                cordon,
-                queued_max,
-            } => Event::QueueChanged {
-                name: self.queue(*queue),
-                change: QueueChange {
-                    weight: Some(u32::from(*weight)),
-                    queued_max: queued_max.map(u64::from),
-                    cordon: cordon.map(|on| if on { "stop".into() } else { String::new() }),
-                    submitters: None,
-                },
-            },
-            Act::NewQueue { parent, name } => {
-                let parent = self.queue(*parent);
-                Event::QueueCreated(queue(&format!("{parent}.n{name}")))
-            }
-            Act::Policy {
-                placements,
-                exponent,
-                half_life_h,
-                lost_max,
-            } => Event::PolicyChanged(Policy {
-                placements_per_round_max: u32::from(*placements),
-                memory_exponent_inner: u32::from(*exponent),
-                usage_half_life_ms: i64::from(*half_life_h) * HOUR_MS,
-                lost_attempts_max: u32::from(*lost_max),
-                ..Policy::default()
-            }),
-            Act::Retire { batch } => Event::BatchRetired {
-                batch: self.batch(*batch)?,
-            },
-            Act::Restart { restored: false } => Event::Started {
-                term: self.world.term() + 1,
-            },
-            Act::Restart { restored: true } => Event::Restored {
-                lineage: self.world.lineage() + 1,
-                quarantine_until: self.now + HOUR_MS,
-            },
-            Act::Place { job, index, node } => Event::PlanCommitted {
-                placements: vec![Placement {
-                    task: TaskId {
-                        job: self.job(*job)?,
-                        index: u32::from(*index),
-                    },
-                    node: NodeId(u32::from(*node)),
-                }],
-            },
-            Act::Tick { .. } | Act::Round | Act::Report { .. } => return None,
-        })
-    }
-
-    fn submission(&mut self, queue: u8, jobs: &[JobAct], again: Option<u8>) -> Event {
-        self.request += 1;
-        let request = again.map_or(self.request, |n| u64::from(n) % self.request);
-        let spec = BatchSpec {
-            name: "b".into(),
-            queue: self.queue(queue),
-            jobs: jobs
-                .iter()
-                .enumerate()
-                .map(|(position, job)| self::job(position, job))
-                .collect(),
-        };
-        Event::BatchSubmitted {
-            request_id: format!("r{request}"),
-            digest: [jobs.len() as u8; 32],
-            by: "alice".into(),
-            spec,
-        }
-    }
-
-    fn session_up(
-        &mut self,
-        site: &str,
-        incarnation: u8,
-        keep: u64,
-        foreign: bool,
-        stale: bool,
-    ) -> Event {
-        self.session += 1;
-        let id = self.world.find_site(site).unwrap().id;
-        let kept = |(position, _): &(usize, LeaseId)| keep >> (position % 64) & 1 == 1;
-        let open = self.world.leases_at(id).enumerate().filter(kept);
-        let mut leases: BTreeSet<LeaseId> = open.map(|(_, lease)| lease).collect();
-        if foreign {
-            let task = TaskId {
-                job: JobId(9_999),
-                index: 0,
-            };
-            leases.insert(LeaseId {
-                lineage: self.world.lineage(),
-                task,
-                attempt: 1,
-            });
-            leases.extend(self.granted.first());
-        }
-        Event::SessionOpened {
-            site: site.into(),
-            session: if stale {
-                self.session / 2
-            } else {
-                self.session
-            },
-            // Mostly the same agent.
-            incarnation: format!("i{}", incarnation / 4),
-            agent_version: String::new(),
-            leases,
-        }
-    }
-
-    fn session_of(&self, site: &str) -> Option<u64> {
-        self.world.find_site(site).unwrap().session
-    }
-
-    fn queue(&self, number: u8) -> String {
-        let queues: Vec<_> = self
-            .world
-            .queues()
-            .iter()
-            .filter(|queue| queue.id != QueueId::ROOT)
-            .collect();
-        queues[usize::from(number) % queues.len()].spec.name.clone()
-    }
-
-    fn job(&self, number: u8) -> Option<JobId> {
-        let jobs: Vec<_> = self.world.jobs().keys().collect();
-        jobs.get(usize::from(number) % jobs.len().max(1))
-            .map(|id| **id)
-    }
-
-    fn batch(&self, number: u8) -> Option<BatchId> {
-        let batches: Vec<_> = self.world.batches().keys().collect();
-        batches
-            .get(usize::from(number) % batches.len().max(1))
-            .map(|id| **id)
-    }
-
-    /// Opens everything, lets everything end well, cancels what fits nowhere: then every task
-    /// that was ever acknowledged has ended exactly once, and nothing is held.
-    pub fn finish(&mut self) {
-        self.now = self.now + HOUR_MS;
-        self.must(Event::PolicyChanged(Policy::default()));
-        let queues: Vec<String> = self
-            .world
-            .queues()
-            .iter()
-            .skip(1)
-            .map(|queue| queue.spec.name.clone())
-            .collect();
-        for name in queues {
-            let change = QueueChange {
-                cordon: Some(String::new()),
-                ..QueueChange::default()
-            };
-            self.must(Event::QueueChanged { name, change });
-        }
-        for name in SITES {
-            self.must(Event::SiteDeclared(site(name, false, 0)));
-            self.must(Event::SiteClosed {
-                name: name.into(),
-                how: None,
-                reason: String::new(),
-                by: String::new(),
-            });
-            self.must(Event::LeasesExpired { site: name.into() });
-            self.session += 1_000;
-            let site = self.world.find_site(name).unwrap();
-            let (incarnation, leases) = (
-                site.incarnation.clone().unwrap(),
-                self.world.leases_at(site.id).collect(),
-            );
-            self.must(Event::SessionOpened {
-                site: name.into(),
-                session: self.session,
-                incarnation,
-                agent_version: String::new(),
-                leases,
-            });
-            let nodes = vec![node(format!("{name}-0"), 12, 12, 2)];
-            self.must(Event::CapacityReported {
-                site: name.into(),
-                session: self.session,
-                full: true,
-                nodes,
-                removed: vec![],
-            });
-        }
-        let batches: Vec<BatchId> = self.world.batches().keys().copied().collect();
-        for batch in &batches {
-            let _ = self.apply(Event::TasksChanged {
-                verb: Verb::Release,
-                selection: Selection::Batch(*batch),
-            });
-        }
-        let mut rounds = 0;
-        while self.end_all() + self.round() > 0 {
-            rounds += 1;
-            assert!(rounds < 1_000, "it never comes to rest");
-        }
-        for batch in &batches {
-            let _ = self.apply(Event::TasksChanged {
-                verb: Verb::Cancel,
-                selection: Selection::Batch(*batch),
-            });
-            assert!(
-                self.world.batches()[batch].finished.is_some(),
-                "{batch} is not finished"
-            );
-            self.must(Event::BatchRetired { batch: *batch });
-        }
-        assert!(
-            self.world.jobs().is_empty()
-                && self.world.nodes().iter().all(|node| node.held.is_zero())
-        );
-        let all: BTreeSet<JobId> = self.acknowledged.keys().copied().collect();
-        assert_eq!(self.retired, all, "every acknowledged job retires once");
-        let granted: BTreeSet<LeaseId> = self.granted.iter().copied().collect();
-        assert_eq!(self.ended, granted, "every lease ends once");
-    }
-
-    fn end_all(&mut self) -> usize {
-        let sites = self.world.sites().iter();
-        let open: Vec<LeaseId> = sites
-            .flat_map(|site| self.world.leases_at(site.id))
-            .collect();
-        for lease in &open {
-            self.must(Event::AttemptEnded {
-                lease: *lease,
-                end: AttemptEnd::bare(Outcome::Exit(0)),
-            });
-        }
-        open.len()
-    }
-}
-
-fn site_name(number: u8) -> &'static str {
-    SITES[usize::from(number) % SITES.len()]
-}
-
-pub fn site(name: &str, leased: bool, number: u8) -> SiteSpec {
-    let contract = leased.then(|| Contract {
-        start: START,
-        end: START + i64::from(number) * HOUR_MS + 1,
-        price_micro_eur_per_core_hour: 50_000,
-        budget_micro_eur: number.is_multiple_of(2).then(|| i64::from(number) * 20_000),
-    });
-    SiteSpec {
-        name: name.into(),
-        region: String::new(),
-        contract,
-    }
-}
-
-fn site_event(name: &str, what: u8, number: u8) -> Event {
-    let close = |how| Event::SiteClosed {
-        name: name.into(),
-        how,
-        reason: "why".into(),
-        by: "who".into(),
-    };
-    match what % 6 {
-        0 => close(Some(Closing::Cordon)),
-        1 => close(Some(Closing::Drain)),
-        2 => Event::SiteWithdrawn { name: name.into() },
-        3 => Event::SiteDeclared(site(name, number.is_multiple_of(2), number)),
-        _ => close(None),
-    }
-}
-
-pub fn queue(name: &str) -> QueueSpec {
-    QueueSpec {
-        name: name.into(),
-        weight: 1,
-        queued_max: None,
-        submitters: ["*".to_string()].into(),
-    }
-}
-
-pub fn node(name: String, cpu: u8, memory: u8, gpu: u8) -> NodeReport {
-    NodeReport {
-        name,
-        cluster: "c".into(),
-        coe: Coe::Process,
-        kernel: "k".into(),
-        capacity: Resources::of(
-            i64::from(cpu) * 1_000,
-            i64::from(memory) * 1_024,
-            0,
-            i64::from(gpu),
-        ),
-        labels: BTreeMap::new(),
-        taints: BTreeSet::new(),
-        speed_milli: 5_000 + i64::from(cpu) * 1_000,
-        schedulable: cpu != 3,
-    }
-}
-
-pub fn job(position: usize, job: &JobAct) -> JobSpec {
-    let earlier = (0..position).filter(|other| job.after >> other & 1 == 1);
-    let after_ok = earlier.map(|other| format!("j{other}")).collect();
-    let sites = if job.site < 40 {
-        [site_name(job.site).to_string()].into()
-    } else {
-        BTreeSet::new()
-    };
-    let retries = (0..job.retries / 100).map(|n| RetryRule {
-        exit_codes: if n == 0 { vec![(1, 3)] } else { vec![] },
-        classes: if n == 0 {
-            [FailureClass::Lost].into()
-        } else {
-            BTreeSet::new()
-        },
-        times: 2,
-    });
-    JobSpec {
-        name: format!("j{position}"),
-        count: u32::from(job.count),
-        command: vec!["true".into()],
-        env: BTreeMap::new(),
-        image: String::new(),
-        priority: i32::from(job.priority),
-        needs: Needs {
-            resources: Resources::of(
-                i64::from(job.cpu) * 1_000,
-                i64::from(job.memory) * 1_024,
-                0,
-                i64::from(job.gpu),
-            ),
-            walltime_ms: i64::from(job.walltime_m) * 60_000,
-            coe: None,
-            labels: BTreeMap::new(),
-            tolerations: BTreeSet::new(),
-            sites,
-            sites_excluded: BTreeSet::new(),
-        },
-        after_ok,
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        outputs_of: Vec::new(),
-        retries: retries.collect(),
-        on_lost_contact: if job.waits {
-            OnLostContact::Wait
-        } else {
-            OnLostContact::Restart
-        },
-        restartable: job.restartable,
-    }
-}
-
-fn end(outcome: u8, ran_s: u16, now: TimeMs) -> AttemptEnd {
-    let mut end = AttemptEnd::bare(match outcome % 14 {
-        0..5 => Outcome::Exit(0),
-        5..7 => Outcome::Exit(i32::from(outcome / 14)),
-        7 => Outcome::Signal(9),
-        8 => Outcome::WalltimeExceeded,
-        9 => Outcome::Lost,
-        10 => Outcome::NotRun,
-        11 => Outcome::Stopped,
-        12 => Outcome::StartFailed("no".into()),
-        _ => Outcome::OutputsFailed("x".into()),
-    });
-    // The node's clock may be anywhere.
-    let started = now + -i64::from(ran_s) * 1_000;
-    let ended = if ran_s.is_multiple_of(7) {
-        TimeMs(0)
-    } else {
-        now
-    };
-    end.usage = ran_s.is_multiple_of(3).then_some(AttemptUsage {
-        started,
-        ended,
-        cpu_ms: 1,
-        memory_peak_mib: 1,
-    });
-    end
 }

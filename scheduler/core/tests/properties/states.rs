@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::act::{self, JobAct};
-use crate::life;
+use crate::make;
 
 /// A state in small numbers.
 #[derive(Debug, Clone)]
@@ -50,12 +50,12 @@ pub fn state() -> impl Strategy<Value = State> {
 /// so that there is something held and remembered.
 pub fn build(state: &State) -> (World, TimeMs) {
     let mut world = World::default();
-    let mut now = life::START;
+    let mut now = make::START;
     let go = |world: &mut World, now: TimeMs, event: Event| world.apply(now, &event).is_ok();
     go(
         &mut world,
         now,
-        Event::SiteDeclared(life::site("meyrin", false, 0)),
+        Event::SiteDeclared(make::site("meyrin", false, 0)),
     );
     let opened = Event::SessionOpened {
         site: "meyrin".into(),
@@ -74,7 +74,7 @@ pub fn build(state: &State) -> (World, TimeMs) {
         } else {
             format!("{parent}.q{position}")
         };
-        let mut spec = life::queue(&name);
+        let mut spec = make::queue(&name);
         spec.weight = *weight;
         go(&mut world, now, Event::QueueCreated(spec));
         names.push(name);
@@ -92,7 +92,7 @@ pub fn build(state: &State) -> (World, TimeMs) {
         let spec = BatchSpec {
             name: "b".into(),
             queue: leaves[usize::from(*queue) % leaves.len()].clone(),
-            jobs: vec![life::job(0, &job)],
+            jobs: vec![make::job(0, &job)],
         };
         let submitted = Event::BatchSubmitted {
             request_id: format!("r{position}"),
@@ -130,7 +130,7 @@ pub fn build(state: &State) -> (World, TimeMs) {
 
 fn capacity(nodes: &[(u8, u8, u8, u8)]) -> Event {
     let node =
-        |(n, cpu, memory, gpu): &(u8, u8, u8, u8)| life::node(format!("n{n}"), *cpu, *memory, *gpu);
+        |(n, cpu, memory, gpu): &(u8, u8, u8, u8)| make::node(format!("n{n}"), *cpu, *memory, *gpu);
     Event::CapacityReported {
         site: "meyrin".into(),
         session: 1,

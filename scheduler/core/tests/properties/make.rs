@@ -1,0 +1,160 @@
+//! Particulars of events, made of small numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jeroboam_core::event::Event;
+use jeroboam_core::job::{AttemptEnd, AttemptUsage, Outcome};
+use jeroboam_core::queue::QueueSpec;
+use jeroboam_core::resources::Resources;
+use jeroboam_core::site::{Closing, Contract, NodeReport, SiteSpec};
+use jeroboam_core::spec::{Coe, FailureClass, JobSpec, Needs, OnLostContact, RetryRule};
+use jeroboam_core::time::{HOUR_MS, TimeMs};
+
+use crate::act::JobAct;
+
+/// When every life begins: 2026-01-01T00:00:00Z.
+pub const START: TimeMs = TimeMs(1_767_225_600_000);
+/// The sites there are; the last is leased.
+pub const SITES: [&str; 3] = ["meyrin", "wigner", "cloud"];
+
+pub fn site_name(number: u8) -> &'static str {
+    SITES[usize::from(number) % SITES.len()]
+}
+
+pub fn site(name: &str, leased: bool, number: u8) -> SiteSpec {
+    let contract = leased.then(|| Contract {
+        start: START,
+        end: START + i64::from(number) * HOUR_MS + 1,
+        price_micro_eur_per_core_hour: 50_000,
+        budget_micro_eur: number.is_multiple_of(2).then(|| i64::from(number) * 20_000),
+    });
+    SiteSpec {
+        name: name.into(),
+        region: String::new(),
+        contract,
+    }
+}
+
+pub fn site_event(name: &str, what: u8, number: u8) -> Event {
+    let close = |how| Event::SiteClosed {
+        name: name.into(),
+        how,
+        reason: "why".into(),
+        by: "who".into(),
+    };
+    match what % 6 {
+        0 => close(Some(Closing::Cordon)),
+        1 => close(Some(Closing::Drain)),
+        2 => Event::SiteWithdrawn { name: name.into() },
+        3 => Event::SiteDeclared(site(name, number.is_multiple_of(2), number)),
+        _ => close(None),
+    }
+}
+
+pub fn queue(name: &str) -> QueueSpec {
+    QueueSpec {
+        name: name.into(),
+        weight: 1,
+        queued_max: None,
+        submitters: ["*".to_string()].into(),
+    }
+}
+
+pub fn node(name: String, cpu: u8, memory: u8, gpu: u8) -> NodeReport {
+    NodeReport {
+        name,
+        cluster: "c".into(),
+        coe: Coe::Process,
+        kernel: "k".into(),
+        capacity: Resources::of(
+            i64::from(cpu) * 1_000,
+            i64::from(memory) * 1_024,
+            0,
+            i64::from(gpu),
+        ),
+        labels: BTreeMap::new(),
+        taints: BTreeSet::new(),
+        speed_milli: 5_000 + i64::from(cpu) * 1_000,
+        schedulable: cpu != 3,
+    }
+}
+
+pub fn job(position: usize, job: &JobAct) -> JobSpec {
+    let earlier = (0..position).filter(|other| job.after >> other & 1 == 1);
+    let after_ok = earlier.map(|other| format!("j{other}")).collect();
+    let sites = if job.site < 40 {
+        [site_name(job.site).to_string()].into()
+    } else {
+        BTreeSet::new()
+    };
+    let retries = (0..job.retries / 100).map(|n| RetryRule {
+        exit_codes: if n == 0 { vec![(1, 3)] } else { vec![] },
+        classes: if n == 0 {
+            [FailureClass::Lost].into()
+        } else {
+            BTreeSet::new()
+        },
+        times: 2,
+    });
+    JobSpec {
+        name: format!("j{position}"),
+        count: u32::from(job.count),
+        command: vec!["true".into()],
+        env: BTreeMap::new(),
+        image: String::new(),
+        priority: i32::from(job.priority),
+        needs: Needs {
+            resources: Resources::of(
+                i64::from(job.cpu) * 1_000,
+                i64::from(job.memory) * 1_024,
+                0,
+                i64::from(job.gpu),
+            ),
+            walltime_ms: i64::from(job.walltime_m) * 60_000,
+            coe: None,
+            labels: BTreeMap::new(),
+            tolerations: BTreeSet::new(),
+            sites,
+            sites_excluded: BTreeSet::new(),
+        },
+        after_ok,
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        outputs_of: Vec::new(),
+        retries: retries.collect(),
+        on_lost_contact: if job.waits {
+            OnLostContact::Wait
+        } else {
+            OnLostContact::Restart
+        },
+        restartable: job.restartable,
+    }
+}
+
+pub fn end(outcome: u8, ran_s: u16, now: TimeMs) -> AttemptEnd {
+    let mut end = AttemptEnd::bare(match outcome % 14 {
+        0..5 => Outcome::Exit(0),
+        5..7 => Outcome::Exit(i32::from(outcome / 14)),
+        7 => Outcome::Signal(9),
+        8 => Outcome::WalltimeExceeded,
+        9 => Outcome::Lost,
+        10 => Outcome::NotRun,
+        11 => Outcome::Stopped,
+        12 => Outcome::StartFailed("no".into()),
+        _ => Outcome::OutputsFailed("x".into()),
+    });
+    // The node's clock may be anywhere.
+    let started = now + -i64::from(ran_s) * 1_000;
+    let ended = if ran_s.is_multiple_of(7) {
+        TimeMs(0)
+    } else {
+        now
+    };
+    end.usage = ran_s.is_multiple_of(3).then_some(AttemptUsage {
+        started,
+        ended,
+        cpu_ms: 1,
+        memory_peak_mib: 1,
+    });
+    end
+}
