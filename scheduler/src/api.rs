@@ -30,6 +30,7 @@ use crate::driver::Driver;
 use crate::files::InUse;
 use crate::history_record::HistoryError;
 use crate::store::spool::Spool;
+use jeroboam_core::policy::Policy;
 use jeroboam_proto::v1;
 use jeroboam_proto::v1::client_server::{Client, ClientServer};
 use rights::Rights;
@@ -56,6 +57,7 @@ pub struct ClientApi {
     spool: Spool,
     in_use: InUse,
     retention: Retention,
+    policy: Arc<Policy>,
     rights: Rights,
     streams: Arc<Semaphore>,
     closing: watch::Receiver<bool>,
@@ -72,6 +74,8 @@ pub struct Parts {
     pub in_use: InUse,
     /// Bounds of inputs.
     pub retention: Retention,
+    /// The one in force: it changes at a start only.
+    pub policy: Arc<Policy>,
     /// Who may do what.
     pub rights: Rights,
     /// True once streams are to end.
@@ -86,6 +90,7 @@ impl ClientApi {
             spool,
             in_use,
             retention,
+            policy,
             rights,
             closing,
         } = parts;
@@ -95,6 +100,7 @@ impl ClientApi {
             spool,
             in_use,
             retention,
+            policy,
             rights,
             streams,
             closing,

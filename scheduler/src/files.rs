@@ -12,7 +12,7 @@ mod outputs;
 pub mod retention;
 
 use crate::api::rights::Rights;
-use crate::api::{MESSAGE_BYTES_MAX, off_thread, recorded};
+use crate::api::{off_thread, recorded};
 use crate::auth::Caller;
 use crate::config::Retention;
 use crate::convert::status::{refusal, store as refused};
@@ -27,6 +27,8 @@ use tokio::sync::{RwLock, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
+/// The largest message of an upload that is taken.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Bytes in one message of a download.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Messages of one download that may wait for a slow receiver.

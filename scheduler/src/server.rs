@@ -45,8 +45,10 @@ const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
 const ALIVE: Duration = Duration::from_secs(20);
 /// Time for a TLS handshake.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
-/// How often retention is looked after.
-const CLEAN_EVERY: Duration = Duration::from_secs(600);
+/// How often retention is looked after: a pass reads through the history.
+const CLEAN_EVERY: Duration = Duration::from_secs(1_800);
+/// After the start, so that it does not compete with that.
+const CLEAN_FIRST: Duration = Duration::from_secs(60);
 /// How often the disk's use is measured and the driver's health is asked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Looks between two measurements of the disk.
@@ -208,12 +210,14 @@ fn services(
         closing,
     } = shared;
     let rights = Rights::new(config.operators.clone());
+    let policy = Arc::new(config.policy.clone());
     let check = CheckTokens(tokens.clone());
     let client = ClientApi::new(Parts {
         driver: driver.clone(),
         spool: spool.clone(),
         in_use: in_use.clone(),
         retention: config.retention,
+        policy: policy.clone(),
         rights: rights.clone(),
         closing: closing.clone(),
     });
@@ -224,7 +228,7 @@ fn services(
         config.retention,
         rights,
     );
-    let sessions = SessionApi::new(driver.clone(), tokens, closing);
+    let sessions = SessionApi::new(driver.clone(), tokens, policy, closing);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(jeroboam_proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -282,7 +286,8 @@ async fn report_health(health: &HealthReporter, serving: bool) {
 
 /// Looks after retention until aborted.
 async fn clean(cleaner: Cleaner) {
-    let mut ticks = tokio::time::interval(CLEAN_EVERY);
+    let first = tokio::time::Instant::now() + CLEAN_FIRST;
+    let mut ticks = tokio::time::interval_at(first, CLEAN_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

@@ -36,15 +36,22 @@ const NAME_CHARS_MAX: usize = 128;
 pub struct SessionApi {
     driver: Driver,
     tokens: Arc<Tokens>,
+    policy: Arc<Policy>,
     closing: watch::Receiver<bool>,
 }
 
 impl SessionApi {
     /// The service before a driver; `closing` ends all sessions.
-    pub fn new(driver: Driver, tokens: Arc<Tokens>, closing: watch::Receiver<bool>) -> Self {
+    pub fn new(
+        driver: Driver,
+        tokens: Arc<Tokens>,
+        policy: Arc<Policy>,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
         SessionApi {
             driver,
             tokens,
+            policy,
             closing,
         }
     }
@@ -84,14 +91,9 @@ impl SessionApi {
         self.tokens.check_site(caller, &hello.site)?;
         let site = hello.site.clone();
         tracing::info!(site, %caller, version = hello.version, "an agent says hello");
-        let policy = self
-            .driver
-            .read(|world, _| world.policy().clone())
-            .await
-            .map_err(unavailable)?;
         let (connection, mut outbox) = self.driver.open_site(hello).await.map_err(unavailable)?;
         let (refused, mut refusals) = oneshot::channel();
-        let driver = self.driver.clone();
+        let (driver, policy) = (self.driver.clone(), self.policy.clone());
         let hearing = tokio::spawn(async move {
             let end = hear(&driver, &policy, connection, messages).await;
             // Told even when this task alone has ended.

@@ -30,13 +30,8 @@ impl ClientApi {
         let wire = batch.unwrap_or_default();
         let wire_bytes = prost::Message::encoded_len(&wire);
         let digest = digest(&wire);
-        let policy = self
-            .driver
-            .read(|world, _| world.policy().clone())
-            .await
-            .map_err(unavailable)?;
         let refuse = |cause: Rejected| rejected(&cause);
-        let spec = batch_in(&policy, wire).map_err(refuse)?;
+        let spec = batch_in(&self.policy, wire).map_err(refuse)?;
         spec.validate().map_err(refuse)?;
         let inputs = self.check_sizes(&spec)?;
         if !inputs.is_empty() {
