@@ -4,7 +4,10 @@ use clap::{Parser, Subcommand};
 use jeroboam_proto::v1::change_request::Verb as ChangeVerb;
 
 use crate::failure::Failure;
-use crate::{batches, change, explain, get, higgs, jobs, logs, queues, sites, submit, wait};
+use crate::{
+    agent, batches, change, demo, explain, get, higgs, jobs, logs, plan, queues, serve, sites, submit,
+    wait,
+};
 
 /// Batch scheduler that places jobs across federated data centres
 #[derive(Debug, Parser)]
@@ -25,6 +28,7 @@ pub struct Command {
 /// The verbs, in the order of `jero --help`.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Demo(demo::Args),
     Submit(submit::Args),
     Batches(batches::Args),
     Jobs(jobs::Args),
@@ -48,6 +52,9 @@ enum Verb {
     #[command(subcommand)]
     Site(sites::Verb),
     Nodes(sites::NodesArgs),
+    Plan(plan::Args),
+    Serve(serve::Args),
+    Agent(agent::Args),
     /// The program of the demo's jobs: generates collision events and adds them up
     #[command(hide = true)]
     Higgs(higgs::Args),
@@ -60,6 +67,7 @@ impl Command {
     /// Whatever its verb fails with.
     pub fn run(self) -> Result<(), Failure> {
         match self.verb {
+            Verb::Demo(args) => client(demo::run(args)),
             Verb::Submit(args) => client(submit::run(args)),
             Verb::Batches(args) => client(batches::run(args)),
             Verb::Jobs(args) => client(jobs::run(args)),
@@ -77,6 +85,9 @@ impl Command {
             Verb::Sites(args) => client(sites::list(args)),
             Verb::Site(verb) => client(sites::one(verb)),
             Verb::Nodes(args) => client(sites::nodes(args)),
+            Verb::Plan(args) => plan::run(args),
+            Verb::Serve(args) => serve::run(args),
+            Verb::Agent(args) => agent::run(args),
             Verb::Higgs(args) => higgs::run(args).map_err(Failure::Here),
         }
     }

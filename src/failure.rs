@@ -27,6 +27,8 @@ pub enum Failure {
     },
     /// A batch file with faults.
     BatchFile(Faults),
+    /// A configuration file with faults, which it names with their places.
+    Configuration(String),
     /// Nobody answers at the scheduler's address, or not any more.
     Unreachable {
         /// The address.
@@ -126,7 +128,7 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Work(_) => 1,
-            Self::Input { .. } | Self::BatchFile(_) => 2,
+            Self::Input { .. } | Self::BatchFile(_) | Self::Configuration(_) => 2,
             Self::Unreachable { .. } => 3,
             Self::Refused(_) => 4,
             Self::Local { .. } | Self::Here(_) => 5,
@@ -169,7 +171,7 @@ impl std::error::Error for Failure {}
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Work(what) => write!(f, "{what}"),
+            Self::Work(what) | Self::Configuration(what) => write!(f, "{what}"),
             Self::Input { what, remedy } => write!(f, "{what}\n  do: {remedy}"),
             Self::BatchFile(faults) => write!(f, "{faults}"),
             Self::Unreachable { server, cause } => write!(
