@@ -16,6 +16,8 @@
 mod cycle;
 #[path = "scenarios/describe.rs"]
 mod describe;
+#[path = "scenarios/events.rs"]
+mod events;
 #[path = "scenarios/runner.rs"]
 mod runner;
 #[path = "scenarios/sites.rs"]

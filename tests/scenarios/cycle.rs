@@ -56,15 +56,32 @@ pub fn run(runner: &mut Runner, line: &Words<'_>) {
                 CPU => (sum as f64 / steps as f64 / 1_000.0, 1_000),
                 _ => (sum as f64 / steps as f64, 1),
             };
-            format!(" {mean:.2} {} ({} to {})", NAMES[d], least / unit, most(d) / unit)
+            format!(
+                " {mean:.2} {} ({} to {})",
+                NAMES[d],
+                least / unit,
+                most(d) / unit
+            )
         });
         let told: String = told.collect();
-        runner.say(format!("{name} held on average{}", if told.is_empty() { " nothing" } else { &told }));
+        runner.say(format!(
+            "{name} held on average{}",
+            if told.is_empty() { " nothing" } else { &told }
+        ));
     }
 }
 
 /// Of the dimensions, for averages.
-const NAMES: [&str; DIMENSIONS] = ["cpu", "MiB memory", "MiB disk", "gpu", "of the first", "of the second", "of the third", "of the fourth"];
+const NAMES: [&str; DIMENSIONS] = [
+    "cpu",
+    "MiB memory",
+    "MiB disk",
+    "gpu",
+    "of the first",
+    "of the second",
+    "of the third",
+    "of the fourth",
+];
 
 /// 50 to 150, the same for the same lease and seed.
 fn drawn_percent(lease: LeaseId, seed: u64) -> i64 {

@@ -1,0 +1,188 @@
+//! Lines of a story that are events.
+
+use std::collections::BTreeSet;
+
+use jeroboam_core::event::{Event, Placement, QueueChange, Selection, Verb};
+use jeroboam_core::ids::{LeaseId, NodeId, TaskId};
+use jeroboam_core::queue::QueueSpec;
+use jeroboam_core::site::Closing;
+
+use crate::runner::{Runner, START};
+use crate::words::Words;
+use crate::{describe, sites, submission};
+
+impl Runner {
+    /// The event that a line tells of.
+    pub fn event_of(&mut self, line: &Words<'_>, below: &[Words<'_>]) -> Event {
+        let name = || line.word(1).to_string();
+        match line.word(0) {
+            "policy" => Event::PolicyChanged(describe::policy(line, &self.world)),
+            "site" => Event::SiteDeclared(sites::site(line, START)),
+            "withdraw" => Event::SiteWithdrawn { name: name() },
+            "cordon" => self.close(line, Some(Closing::Cordon)),
+            "drain" => self.close(line, Some(Closing::Drain)),
+            "resume" => self.close(line, None),
+            "expire" => Event::LeasesExpired { site: name() },
+            "restart" => Event::Started {
+                term: self.world.term() + 1,
+            },
+            "restore" => Event::Restored {
+                lineage: self.world.lineage() + 1,
+                quarantine_until: self.now + line.span_ms(line.or("quarantine", "1h")),
+            },
+            "session" | "inventory" => self.session(line),
+            "node" | "gone" | "only" => self.capacity(line),
+            "queue" => Event::QueueCreated(QueueSpec {
+                name: name(),
+                weight: line.parse(line.or("weight", "1")),
+                queued_max: line.option("queued_max").map(|text| line.parse(text)),
+                submitters: submitters(line).unwrap_or_else(|| ["*".to_string()].into()),
+            }),
+            "queue-set" => Event::QueueChanged {
+                name: name(),
+                change: QueueChange {
+                    weight: line.option("weight").map(|text| line.parse(text)),
+                    queued_max: line.option("queued_max").map(|text| line.parse(text)),
+                    cordon: line.option("cordon").map(str::to_string),
+                    submitters: submitters(line),
+                },
+            },
+            "submit" => self.submit(line, below),
+            "cancel" => self.change(line, Verb::Cancel),
+            "hold" => self.change(line, Verb::Hold),
+            "release" => self.change(line, Verb::Release),
+            "retry" => self.change(line, Verb::Retry),
+            "place" => self.place(line),
+            "retire" => match sites::selection(line, line.word(1)) {
+                Selection::Batch(batch) => Event::BatchRetired { batch },
+                _ => line.fail("only batches retire"),
+            },
+            other => line.fail(&format!("unknown word `{other}`")),
+        }
+    }
+
+    fn close(&self, line: &Words<'_>, how: Option<Closing>) -> Event {
+        Event::SiteClosed {
+            name: line.word(1).to_string(),
+            how,
+            reason: line.or("reason", "maintenance").to_string(),
+            by: line.or("by", "operator").to_string(),
+        }
+    }
+
+    fn change(&self, line: &Words<'_>, verb: Verb) -> Event {
+        let selection = sites::selection(line, line.word(1));
+        Event::TasksChanged { verb, selection }
+    }
+
+    fn submit(&mut self, line: &Words<'_>, below: &[Words<'_>]) -> Event {
+        self.submissions += 1;
+        let spec = submission::batch(line, below, &self.world);
+        let request_id = match line.option("request") {
+            Some(id) => id.to_string(),
+            None => format!("request-{}", self.submissions),
+        };
+        // Stands in for the digest that the service computes: equal for equal specifications.
+        let mut digest = [0; 32];
+        for (position, byte) in format!("{spec:?}").bytes().enumerate() {
+            digest[position % 32] = (digest[position % 32] as u8).wrapping_mul(31) ^ byte;
+        }
+        Event::BatchSubmitted {
+            request_id,
+            digest,
+            by: line.or("by", "alice").to_string(),
+            spec,
+        }
+    }
+
+    /// `place job-1[0] n1 [job-1[1] n2 ..]`: a plan made by hand.
+    fn place(&self, line: &Words<'_>) -> Event {
+        let placement = |pair: &[&str]| {
+            let Selection::Job(job, Some(indexes)) = sites::selection(line, pair[0]) else {
+                line.fail("place what?");
+            };
+            let node = self
+                .world
+                .nodes()
+                .iter()
+                .find(|node| node.report.name == pair[1]);
+            Placement {
+                task: TaskId {
+                    job,
+                    index: indexes.first().unwrap_or(0),
+                },
+                node: node.map_or(NodeId(9_999), |node| node.id),
+            }
+        };
+        Event::PlanCommitted {
+            placements: line.from(1).chunks(2).map(placement).collect(),
+        }
+    }
+
+    fn session(&mut self, line: &Words<'_>) -> Event {
+        let site = line.word(1).to_string();
+        if line.word(0) == "session" && line.word(2) == "down" {
+            let session = self.current(line);
+            return Event::SessionClosed { site, session };
+        }
+        self.session += 1;
+        let leases: BTreeSet<LeaseId> = if line.word(0) == "session" {
+            let id = self.world.find_site(&site).map(|site| site.id);
+            id.map(|id| self.world.leases_at(id).collect())
+                .unwrap_or_default()
+        } else {
+            let named = line.from(2).iter();
+            named
+                .flat_map(|text| sites::leases(line, text, &self.world))
+                .collect()
+        };
+        Event::SessionOpened {
+            incarnation: line.or("by", &site).to_string(),
+            site,
+            session: line
+                .option("as")
+                .map_or(self.session, |text| line.parse(text)),
+            agent_version: "1.0".into(),
+            leases,
+        }
+    }
+
+    /// The session that a line speaks for: the site's current one, or `as=NUMBER`.
+    fn current(&self, line: &Words<'_>) -> u64 {
+        let site = self.world.find_site(line.word(1));
+        let current = site.ok().and_then(|site| site.session).unwrap_or(0);
+        line.option("as").map_or(current, |text| line.parse(text))
+    }
+
+    fn capacity(&self, line: &Words<'_>) -> Event {
+        let site = line.word(1).to_string();
+        let known = |name: &&str| {
+            let nodes = self.world.nodes().iter();
+            let node = nodes
+                .map(|node| &node.report)
+                .find(|report| report.name == **name);
+            node.cloned().unwrap_or_else(|| line.fail("no such node"))
+        };
+        let full = line.word(0) == "only";
+        let (nodes, removed) = match line.word(0) {
+            "node" => (vec![sites::node(line, &self.world)], Vec::new()),
+            "only" => (line.from(2).iter().map(known).collect(), Vec::new()),
+            _ => (
+                Vec::new(),
+                line.from(2).iter().map(|name| name.to_string()).collect(),
+            ),
+        };
+        Event::CapacityReported {
+            session: self.current(line),
+            site,
+            full,
+            nodes,
+            removed,
+        }
+    }
+}
+
+fn submitters(line: &Words<'_>) -> Option<BTreeSet<String>> {
+    let names = line.option("submitters")?;
+    Some(names.split(',').map(str::to_string).collect())
+}
