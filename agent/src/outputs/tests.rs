@@ -70,26 +70,66 @@ fn outputs_are_what_the_patterns_say_inside_the_scratch_directory() {
     let root = scratch();
     let scratch = root.path().join("scratch");
     for (patterns, expected) in [
-        (&["a.json"][..], expect![[r#"
+        (
+            &["a.json"][..],
+            expect![[r#"
             a.json 5
-        "#]]),
-        (&["**/*.json", "a.json", "out/**"], expect![[r#"
+        "#]],
+        ),
+        (
+            &["**/*.json", "a.json", "out/**"],
+            expect![[r#"
             a.json 5
             out/b.json 3
             out/deep/run 2 x
-        "#]]),
-        (&["within"], expect![[r#"
+        "#]],
+        ),
+        (
+            &["within"],
+            expect![[r#"
             within 5
-        "#]]),
-        (&["*.json", "*.root"], expect![[r#"no file matches the promised output "*.root""#]]),
-        (&["missing"], expect![[r#"no file matches the promised output "missing""#]]),
-        (&["leak"], expect![[r#"the output "leak" is a link that leads out of the scratch directory"#]]),
-        (&["le*"], expect![[r#"the output "leak" is a link that leads out of the scratch directory"#]]),
-        (&["up/secret"], expect![[r#"the output "up/secret" is a link that leads out of the scratch directory"#]]),
-        (&["up/*"], expect![[r#"no file matches the promised output "up/*""#]]),
-        (&["../secret"], expect![[r#""../secret" does not stay in the scratch directory; use a relative pattern without `..`"#]]),
-        (&["out"], expect![[r#"the output "out" is a directory; write `out/**` for all that is in it"#]]),
-        (&["pipe"], expect![[r#"the output "pipe" is not a regular file"#]]),
+        "#]],
+        ),
+        (
+            &["*.json", "*.root"],
+            expect![[r#"no file matches the promised output "*.root""#]],
+        ),
+        (
+            &["missing"],
+            expect![[r#"no file matches the promised output "missing""#]],
+        ),
+        (
+            &["leak"],
+            expect![[r#"the output "leak" is a link that leads out of the scratch directory"#]],
+        ),
+        (
+            &["le*"],
+            expect![[r#"the output "leak" is a link that leads out of the scratch directory"#]],
+        ),
+        (
+            &["up/secret"],
+            expect![[
+                r#"the output "up/secret" is a link that leads out of the scratch directory"#
+            ]],
+        ),
+        (
+            &["up/*"],
+            expect![[r#"no file matches the promised output "up/*""#]],
+        ),
+        (
+            &["../secret"],
+            expect![[
+                r#""../secret" does not stay in the scratch directory; use a relative pattern without `..`"#
+            ]],
+        ),
+        (
+            &["out"],
+            expect![[r#"the output "out" is a directory; write `out/**` for all that is in it"#]],
+        ),
+        (
+            &["pipe"],
+            expect![[r#"the output "pipe" is not a regular file"#]],
+        ),
     ] {
         check(&scratch, &promised(patterns, 10, 100), expected);
     }
@@ -99,10 +139,22 @@ fn outputs_are_what_the_patterns_say_inside_the_scratch_directory() {
 fn outputs_have_bounds() {
     let root = scratch();
     let scratch = root.path().join("scratch");
-    check(&scratch, &promised(&["**/*.json"], 2, 8), expect![[r#"
+    check(
+        &scratch,
+        &promised(&["**/*.json"], 2, 8),
+        expect![[r#"
         a.json 5
         out/b.json 3
-    "#]]);
-    check(&scratch, &promised(&["**/*.json"], 1, 8), expect!["there are more than 1 outputs; pack them into fewer files"]);
-    check(&scratch, &promised(&["**/*.json"], 2, 7), expect!["the outputs have 8 bytes, the bound is 7; keep large data in the site's storage"]);
+    "#]],
+    );
+    check(
+        &scratch,
+        &promised(&["**/*.json"], 1, 8),
+        expect!["there are more than 1 outputs; pack them into fewer files"],
+    );
+    check(
+        &scratch,
+        &promised(&["**/*.json"], 2, 7),
+        expect!["the outputs have 8 bytes, the bound is 7; keep large data in the site's storage"],
+    );
 }
