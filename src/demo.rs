@@ -58,10 +58,14 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         outcome = work(&mut federation, &args) => outcome,
         name = signal => Err(Failure::Work(format!("ended by {name}"))),
     };
-    if outcome.is_ok() && args.keep {
-        return federation.keep().await;
+    if args.keep {
+        if let Err(failure) = &outcome {
+            eprintln!("jero: {failure}");
+        }
+        federation.keep().await?;
+    } else {
+        federation.stop().await;
     }
-    federation.stop().await;
     outcome
 }
 
@@ -75,11 +79,11 @@ async fn work(federation: &mut Federation, args: &Args) -> Result<(), Failure> {
     println!("three sites have joined: meyrin and wigner (owned), cloud-west (leased)");
     let submitted = batches::submit(federation, args.events)?;
     let competition = watch(&scheduler, federation, &submitted).await?;
+    report::print(&scheduler, &submitted, &competition).await?;
     let higgs = &submitted[0];
     let outputs = federation.directory.join("outputs");
     batches::get(federation, higgs, &outputs)?;
     let plot = keep_plot(&outputs, &args.plot)?;
-    report::print(&scheduler, &submitted, &competition).await?;
     // What the merging job printed came back as its log.
     println!(
         "{}",

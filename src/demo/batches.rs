@@ -144,12 +144,14 @@ jobs:
 "
     );
     if plan.search {
-        text += "
+        text += &format!(
+            "
   - name: merge
     needs: outputs-of generate
-    command: [jero, higgs, merge, --inputs, inputs/generate, --expect, \"{tasks}\", --out, higgs-4mu.svg, --json, merged.json]
-    outputs: [higgs-4mu.svg, merged.json]
-";
+    command: [jero, higgs, merge, --inputs, inputs/generate, --expect, \"{tasks}\", --out, higgs-4mu.svg]
+    outputs: [higgs-4mu.svg]
+"
+        );
     }
     text
 }

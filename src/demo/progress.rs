@@ -68,7 +68,7 @@ pub fn count(batch: &v1::Batch, states: &[v1::TaskState]) -> u64 {
 /// The live view.
 pub enum Progress {
     /// One bar a batch.
-    Bars(MultiProgress, Vec<ProgressBar>),
+    Bars(Vec<ProgressBar>),
     /// A line now and then.
     Lines(Instant, Vec<&'static str>),
 }
@@ -93,13 +93,13 @@ impl Progress {
             bar
         };
         let bars = submitted.iter().map(bar).collect();
-        Progress::Bars(all, bars)
+        Progress::Bars(bars)
     }
 
     /// Brings the view up to date.
     pub fn show(&mut self, seen: &Seen) {
         match self {
-            Progress::Bars(_, bars) => {
+            Progress::Bars(bars) => {
                 for (bar, batch) in bars.iter().zip(&seen.batches) {
                     bar.set_position(count(batch, &ENDED));
                     bar.set_message(format!("{} running", count(batch, &ACTIVE)));
@@ -122,7 +122,7 @@ impl Progress {
 
     /// Leaves the last view standing.
     pub fn finish(&self) {
-        if let Progress::Bars(_, bars) = self {
+        if let Progress::Bars(bars) = self {
             bars.iter().for_each(ProgressBar::abandon);
         }
     }
