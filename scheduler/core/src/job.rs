@@ -7,11 +7,13 @@
 pub mod transition;
 
 use crate::ids::{BatchId, ClassId, JobId, LeaseId, NodeId, QueueId};
+use crate::queue::PendingJob;
 use crate::ranges::RangeSet;
 use crate::resources::Resources;
 use crate::spec::{File, JobSpec};
 use crate::time::TimeMs;
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What one submission brought, while it is in memory.
@@ -270,6 +272,15 @@ pub struct Totals {
 }
 
 impl Job {
+    /// Its place in the order of its leaf and class.
+    pub fn pending(&self) -> PendingJob {
+        PendingJob {
+            priority: Reverse(self.spec.priority),
+            submitted: self.submitted,
+            job: self.id,
+        }
+    }
+
     /// Per task.
     pub fn resources(&self) -> &Resources {
         &self.spec.needs.resources

@@ -128,12 +128,7 @@ impl<'a> Order<'a> {
             .expect("a head has a queued task");
         self.next_index.insert(head.job, index + 1);
         if job.tasks.queued.first_from(index + 1).is_none() {
-            let pending = PendingJob {
-                priority: std::cmp::Reverse(job.spec.priority),
-                submitted: job.submitted,
-                job: job.id,
-            };
-            self.spent[head.leaf.index()].insert(head.class, pending);
+            self.spent[head.leaf.index()].insert(head.class, job.pending());
         }
         for queue in self.world.queues().path(head.leaf) {
             self.held[queue.index()] += job.resources();

@@ -3,6 +3,7 @@
 use super::World;
 use crate::ids::{ClassId, QueueId};
 use crate::job::{Job, Tasks};
+use crate::queue::Pending;
 use crate::ranges::RangeSet;
 use crate::resources::Resources;
 use std::collections::BTreeMap;
@@ -71,7 +72,7 @@ impl World {
     /// Queues' sums are those of the jobs below them.
     fn check_queues(&self) {
         let mut sums: BTreeMap<QueueId, Sums> = BTreeMap::new();
-        let mut pending: BTreeMap<(QueueId, ClassId), u64> = BTreeMap::new();
+        let mut pending: BTreeMap<(QueueId, ClassId), Pending> = BTreeMap::new();
         for job in self.jobs.values() {
             let active = job.tasks.active.len() as i64;
             for queue in self.queues.path(job.queue) {
@@ -81,7 +82,9 @@ impl World {
                 entry.queued += job.tasks.queued.len();
             }
             if !job.tasks.queued.is_empty() {
-                *pending.entry((job.queue, job.class)).or_default() += job.tasks.queued.len();
+                let entry = pending.entry((job.queue, job.class)).or_default();
+                entry.tasks += job.tasks.queued.len();
+                entry.jobs.insert(job.pending());
             }
         }
         for queue in self.queues.iter() {
@@ -95,8 +98,8 @@ impl World {
             for (class, entry) in &queue.pending {
                 let expected = pending.remove(&(queue.id, *class));
                 assert_eq!(
-                    Some(entry.tasks),
-                    expected,
+                    Some(entry),
+                    expected.as_ref(),
                     "{}: pending {class}",
                     queue.spec.name
                 );

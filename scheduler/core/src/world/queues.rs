@@ -5,10 +5,9 @@ use crate::effect::Effect;
 use crate::event::QueueChange;
 use crate::ids::{JobId, QueueId};
 use crate::job::Job;
-use crate::queue::{PendingJob, QueueSpec, check_spec};
+use crate::queue::{QueueSpec, check_spec};
 use crate::rejected::Rejected;
 use crate::resources::Resources;
-use std::cmp::Reverse;
 
 impl World {
     pub(super) fn create_queue(&mut self, spec: &QueueSpec) -> Result<Vec<Effect>, Rejected> {
@@ -44,11 +43,7 @@ impl World {
         let result = change(job);
         let after = job.tasks.queued.len();
         let (leaf, class) = (job.queue, job.class);
-        let pending = PendingJob {
-            priority: Reverse(job.spec.priority),
-            submitted: job.submitted,
-            job: id,
-        };
+        let pending = job.pending();
         if before == after {
             return result;
         }

@@ -1,1 +1,203 @@
+//! That [`World::check`] notices: each invariant broken by hand once. What the
+//! World does right is told in scenarios and properties.
 
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::ids::{NodeId, QueueId, TaskId};
+use crate::queue::QueueSpec;
+use crate::ranges::RangeSet;
+use crate::resources::Resources;
+use crate::round::plan_round;
+use crate::site::{Contract, NodeReport, SiteSpec};
+use crate::spec::{BatchSpec, Coe, JobSpec, Needs, OnLostContact};
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+const NOW: TimeMs = TimeMs(1_000_000);
+
+/// One site, two queues, a batch of two jobs of which two tasks hold a place.
+fn world() -> World {
+    let mut world = World::default();
+    let mut go = |event: Event| {
+        world.apply(NOW, &event).unwrap();
+    };
+    let contract = Contract {
+        start: TimeMs(0),
+        end: TimeMs(i64::MAX),
+        price_micro_eur_per_core_hour: 40_000,
+        budget_micro_eur: None,
+    };
+    go(Event::SiteDeclared(SiteSpec {
+        name: "cloud".into(),
+        region: String::new(),
+        contract: Some(contract),
+    }));
+    go(Event::SessionOpened {
+        site: "cloud".into(),
+        session: 1,
+        incarnation: "i".into(),
+        agent_version: String::new(),
+        leases: BTreeSet::new(),
+    });
+    go(Event::CapacityReported {
+        site: "cloud".into(),
+        session: 1,
+        full: true,
+        nodes: vec![NodeReport {
+            name: "n".into(),
+            cluster: "c".into(),
+            coe: Coe::Process,
+            kernel: String::new(),
+            capacity: Resources::of(2_000, 1_024, 0, 0),
+            labels: BTreeMap::new(),
+            taints: BTreeSet::new(),
+            speed_milli: 10_000,
+            schedulable: true,
+        }],
+        removed: Vec::new(),
+    });
+    for name in ["vo", "vo.leaf"] {
+        go(Event::QueueCreated(QueueSpec {
+            name: name.into(),
+            weight: 1,
+            queued_max: None,
+            submitters: ["*".to_string()].into(),
+        }));
+    }
+    go(Event::BatchSubmitted {
+        request_id: "r".into(),
+        digest: [0; 32],
+        by: "alice".into(),
+        spec: BatchSpec {
+            name: "b".into(),
+            queue: "vo.leaf".into(),
+            jobs: vec![job("a", &[]), job("b", &["a"])],
+        },
+    });
+    let placements = plan_round(&mut world, NOW).placements;
+    assert_eq!(placements.len(), 2);
+    world
+        .apply(NOW, &Event::PlanCommitted { placements })
+        .unwrap();
+    world
+}
+
+fn job(name: &str, after_ok: &[&str]) -> JobSpec {
+    JobSpec {
+        name: name.into(),
+        count: 4,
+        command: vec!["true".into()],
+        env: BTreeMap::new(),
+        image: String::new(),
+        priority: 0,
+        needs: Needs {
+            resources: Resources::of(1_000, 0, 0, 0),
+            walltime_ms: 60_000,
+            coe: None,
+            labels: BTreeMap::new(),
+            tolerations: BTreeSet::new(),
+            sites: BTreeSet::new(),
+            sites_excluded: BTreeSet::new(),
+        },
+        after_ok: after_ok.iter().map(ToString::to_string).collect(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        outputs_of: Vec::new(),
+        retries: Vec::new(),
+        on_lost_contact: OnLostContact::Restart,
+        restartable: true,
+    }
+}
+
+/// Breaks a sound World and says what the check says.
+fn broken(how: impl FnOnce(&mut World)) -> String {
+    let mut world = world();
+    world.check();
+    how(&mut world);
+    let caught = catch_unwind(AssertUnwindSafe(|| world.check()));
+    let panic = caught.expect_err("the check did not notice");
+    let told = panic.downcast::<String>().map(|text| *text);
+    told.unwrap_or_default()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_string()
+}
+
+fn leaf(world: &mut World) -> &mut crate::queue::Queue {
+    world.queues.queue_mut(QueueId(2))
+}
+
+fn first(world: &mut World) -> &mut Job {
+    world.jobs.get_mut(&JobId(1)).unwrap()
+}
+
+#[test]
+fn the_check_notices() {
+    type Break = (&'static str, fn(&mut World));
+    let breaks: [Break; 18] = [
+        ("states overlap", |w| {
+            first(w).tasks.held = RangeSet::up_to(1)
+        }),
+        ("indexes out of range", |w| {
+            let tasks = &mut first(w).tasks;
+            tasks.queued.remove(3);
+            tasks.queued.insert(9);
+        }),
+        ("blocked on nothing", |w| {
+            w.jobs.get_mut(&JobId(2)).unwrap().waits_for.clear();
+        }),
+        ("goes before what it waits for", |w| {
+            first(w).waits_for.insert(JobId(2));
+        }),
+        ("attempt number", |w| first(w).tasks.past.clear()),
+        ("vo.leaf: sums", |w| leaf(w).queued += 1),
+        ("vo.leaf: sums", |w| leaf(w).held = Resources::ZERO),
+        ("vo: sums", |w| w.queues.queue_mut(QueueId(1)).running = 0),
+        ("vo.leaf: pending", |w| {
+            leaf(w)
+                .pending
+                .values_mut()
+                .for_each(|pending| pending.tasks += 1);
+        }),
+        ("vo.leaf: pending", |w| {
+            leaf(w)
+                .pending
+                .values_mut()
+                .for_each(|pending| pending.jobs.clear());
+        }),
+        ("no leaf lists", |w| leaf(w).pending.clear()),
+        ("n: held", |w| w.nodes[0].running = 0),
+        ("cloud: held", |w| w.sites[0].held = Resources::ZERO),
+        ("cloud: capacity", |w| w.sites[0].capacity = Resources::ZERO),
+        ("cloud: reserved cost", |w| {
+            w.sites[0].cost_reserved_micro_eur += 1
+        }),
+        ("unfinished jobs", |w| {
+            w.batches.get_mut(&BatchId(1)).unwrap().unfinished = 1;
+        }),
+        ("batch-1: finished", |w| {
+            w.batches.get_mut(&BatchId(1)).unwrap().finished = Some(NOW);
+        }),
+        ("batch-1: request", |w| w.requests.clear()),
+    ];
+    for (expected, how) in breaks {
+        let told = broken(how);
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+}
+
+/// An index of the World that names a node or task twice does not pass either.
+#[test]
+fn a_moved_attempt_is_noticed() {
+    let task = TaskId {
+        job: JobId(1),
+        index: 0,
+    };
+    let mut world = world();
+    let moved = &mut world.jobs.get_mut(&task.job).unwrap().tasks.active;
+    assert_eq!(moved[&task.index].node, NodeId(0));
+    moved.remove(&task.index);
+    assert!(catch_unwind(AssertUnwindSafe(|| world.check())).is_err());
+}
