@@ -6,6 +6,7 @@ use std::time::Instant;
 use jeroboam_agent::config::{Cluster, Config, Tls};
 use jeroboam_agent::drivers::process::DeclaredNode;
 use jeroboam_proto::v1;
+use tokio::runtime::Runtime;
 use v1::outcome::Kind as Outcome;
 
 use crate::peer::{Peer, Session, WAIT_MAX};
