@@ -1,7 +1,8 @@
 //! Between the wire and the state machine's own messages.
 //!
-//! What cannot be meant (no kind, no lease, a walltime below zero) is refused
-//! as a [`Malformed`]; the shell then closes the stream.
+//! A message without the lease that it is about is refused as a [`Malformed`];
+//! the shell then closes the stream. A kind that this version does not know is
+//! passed over.
 
 use jeroboam_proto::v1;
 use v1::{agent_message, outcome, report, scheduler_message};
@@ -30,7 +31,9 @@ fn missing(message: &'static str, missing: &'static str) -> Malformed {
 /// It lacks something.
 pub fn down(message: v1::SchedulerMessage, site: &str) -> Result<(u64, Down), Malformed> {
     use scheduler_message::Kind;
-    let kind = message.kind.ok_or(missing("message", "a known kind"))?;
+    let Some(kind) = message.kind else {
+        return Ok((message.sequence, Down::Unknown));
+    };
     let down = match kind {
         Kind::Welcome(it) => Down::Welcome(Welcome {
             federation: it.federation,
@@ -89,12 +92,6 @@ fn grant(it: v1::Grant, site: &str) -> Result<LeaseRecord, Malformed> {
         v1::OnLostContact::Wait => OnLostContact::Wait,
     };
     let resources = it.resources.unwrap_or_default();
-    if it.command.is_empty() {
-        return Err(missing("grant", "a command"));
-    }
-    if it.walltime_ms < 0 || it.grace_ms < 0 {
-        return Err(missing("grant", "a walltime and grace of at least 0"));
-    }
     Ok(LeaseRecord {
         lease: lease(it.lease, "grant")?,
         boot_id: boot::boot_id().to_owned(),

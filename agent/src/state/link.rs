@@ -180,7 +180,7 @@ impl Machine {
             Down::Grant(record) => self.grant(now_ms, record, out),
             Down::Stop(lease) => self.stop(lease, out),
             Down::Ack(lease) => self.attempts.acknowledged(lease, out),
-            Down::Noted(_) => {}
+            Down::Noted(_) | Down::Unknown => {}
             Down::Tail(request) => self.tail(connection, request, out),
             Down::TailCancel(request) => out.push(Effect::CancelTail(request)),
         }
@@ -319,11 +319,7 @@ impl Machine {
         if self.attempts.knows(lease) {
             return;
         }
-        if !self.settings.nodes.contains(&record.node) {
-            let message = format!(
-                "this site has no node {}; the site file no longer declares it",
-                record.node
-            );
+        if let Some(message) = self.fault(&record) {
             return self.refuse(lease, Outcome::StartFailed { message }, out);
         }
         record.deadline_ms = renewal.deadline_ms;
@@ -332,6 +328,21 @@ impl Machine {
         }
         self.attempts.granted(&record);
         out.push(Effect::PersistLease(record));
+    }
+
+    /// Why this grant cannot be followed here, whatever comes: the attempt ends,
+    /// the session goes on.
+    fn fault(&self, record: &LeaseRecord) -> Option<String> {
+        let node = &record.node;
+        if !self.settings.nodes.contains(node) {
+            let remedy = "declare it again, or let the scheduler hear that it is gone";
+            return Some(format!("this site has no node {node:?}; {remedy}"));
+        }
+        if record.command.is_empty() {
+            return Some("the grant names no command".to_owned());
+        }
+        let negative = record.walltime_ms < 0 || record.grace_ms < 0;
+        negative.then(|| "the grant's walltime or grace is below 0".to_owned())
     }
 
     fn stop(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {

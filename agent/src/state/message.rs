@@ -126,6 +126,9 @@ pub enum Down {
     Ack(LeaseId),
     /// A report that is not about an end is durable: nothing to do.
     Noted(LeaseId),
+    /// Of a newer scheduler, and passed over: agents one minor version behind
+    /// keep working.
+    Unknown,
     /// A log is wanted.
     Tail(TailRequest),
     /// It no longer is.

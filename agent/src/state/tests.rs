@@ -483,18 +483,38 @@ fn repeated_grants_are_harmless_also_after_the_end() {
 }
 
 #[test]
-fn a_grant_of_another_lineage_or_node_is_not_followed() {
+fn a_grant_of_another_lineage_is_not_followed() {
     let mut site = Site::current();
     let mut older = record(lease(1));
     older.lease.lineage = LINEAGE - 1;
-    assert!(deadlines(&site.hear(Down::Grant(Box::new(older)))).is_empty());
-    let mut elsewhere = record(lease(2));
-    elsewhere.node = "n9".into();
-    let effects = site.hear(Down::Grant(Box::new(elsewhere)));
-    assert!(matches!(
-        ends(&effects)[..],
-        [(_, Outcome::StartFailed { .. })]
-    ));
+    let effects = site.hear(Down::Grant(Box::new(older)));
+    assert!(matches!(effects[..], [Effect::Notice(_)]), "{effects:?}");
+}
+
+#[test]
+fn a_grant_that_cannot_be_followed_ends_and_the_session_goes_on() {
+    let faults: [fn(&mut LeaseRecord); 3] = [
+        |record| record.node = "n9".into(),
+        |record| record.command.clear(),
+        |record| record.walltime_ms = -1,
+    ];
+    let mut site = Site::current();
+    for (fault, job) in faults.iter().zip(1..) {
+        let mut granted = record(lease(job));
+        fault(&mut granted);
+        let effects = site.hear(Down::Grant(Box::new(granted)));
+        let ended = ends(&effects);
+        assert!(
+            matches!(ended[..], [(_, Outcome::StartFailed { .. })]),
+            "{effects:?}"
+        );
+        assert!(deadlines(&effects).is_empty(), "{job}");
+    }
+    assert_eq!(site.hear(Down::Unknown), []);
+    assert_eq!(
+        deadlines(&site.hear(Down::Grant(Box::new(record(lease(9)))))).len(),
+        1
+    );
 }
 
 #[test]
