@@ -85,7 +85,7 @@ impl Runner {
         // Stands in for the digest that the service computes: equal for equal specifications.
         let mut digest = [0; 32];
         for (position, byte) in format!("{spec:?}").bytes().enumerate() {
-            digest[position % 32] = (digest[position % 32] as u8).wrapping_mul(31) ^ byte;
+            digest[position % 32] = u8::wrapping_mul(digest[position % 32], 31) ^ byte;
         }
         Event::BatchSubmitted {
             request_id,
