@@ -177,7 +177,8 @@ pub async fn submit(driver: Driver, request_id: String, count: u32) -> Result<Jo
         let batch = world.batch_of_request(&request_id);
         batch.expect("it was just accepted").first_job
     };
-    driver.apply(event, seen).await
+    let answer = tokio::time::timeout(PATIENCE, driver.apply(event, seen)).await;
+    answer.expect("every caller is answered")
 }
 
 /// The agent's end of a stream.
@@ -250,5 +251,7 @@ pub async fn spy<T: Send + 'static>(
             .read(move |world, _| sender.send(look(world)).is_ok())
             .await;
     });
-    seen.await.expect("the driver takes work")
+    let seen = tokio::time::timeout(PATIENCE, seen).await;
+    let seen = seen.expect("no sync keeps the owner from its commands");
+    seen.expect("the driver takes work")
 }
