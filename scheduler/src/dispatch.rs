@@ -14,15 +14,17 @@
 //! Entry points: [`Dispatch::hello`], [`Dispatch::receive`],
 //! [`Dispatch::disconnected`], [`Dispatch::expire`].
 
+mod message;
+
 use crate::step::Step;
 use jeroboam_core::event::Event;
 use jeroboam_core::ids::LeaseId;
-use jeroboam_core::job::{ActiveState, AttemptEnd};
-use jeroboam_core::rejected::Rejected;
-use jeroboam_core::site::{NodeReport, Site};
+use jeroboam_core::job::ActiveState;
+use jeroboam_core::site::Site;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 use jeroboam_core::world::sites::{LeaseStanding, check_claim};
+pub use message::{Closing, FromSite, Hello, ToSite};
 use std::collections::BTreeMap;
 
 /// One stream from an agent, numbered by whoever accepts streams.
@@ -48,95 +50,6 @@ impl Limits {
         let fenced_ms = self.contact_limit_ms + self.kill_ms;
         fenced_ms + (fenced_ms / 50).max(1_000) + 1
     }
-}
-
-/// Who says hello.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hello {
-    /// The site that the stream's credentials are for.
-    pub site: String,
-    /// Empty before the first welcome.
-    pub federation: String,
-    /// The agent's state directory.
-    pub incarnation: String,
-    /// Of the agent's software.
-    pub version: String,
-}
-
-/// What an agent says in a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FromSite {
-    /// Every lease that it holds, and whether its command runs.
-    Inventory {
-        /// As welcomed.
-        session: u64,
-        /// All of them.
-        leases: BTreeMap<LeaseId, bool>,
-    },
-    /// What the site has.
-    Capacity {
-        /// True: nodes not listed are gone.
-        full: bool,
-        /// New and changed ones.
-        nodes: Vec<NodeReport>,
-        /// Gone ones.
-        removed: Vec<String>,
-    },
-    /// Asks for renewal.
-    Heartbeat(u64),
-    /// An attempt is being prepared.
-    Starting(LeaseId),
-    /// An attempt's command runs.
-    Running(LeaseId),
-    /// An attempt has ended.
-    Ended(LeaseId, Box<AttemptEnd>),
-}
-
-/// What an agent is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ToSite {
-    /// The session's number and the protocol's spans.
-    Welcome {
-        /// This session.
-        session: u64,
-    },
-    /// What becomes of the leases that it listed.
-    Verdict {
-        /// Renewed.
-        keep: Vec<LeaseId>,
-        /// To be stopped.
-        ended: Vec<LeaseId>,
-        /// Kept until their deadline.
-        unknown: Vec<LeaseId>,
-    },
-    /// Every lease of the session is renewed.
-    Renewed(u64),
-    /// Run this.
-    Grant(LeaseId),
-    /// End this.
-    Stop(LeaseId),
-    /// The report of the end is durable.
-    Ack(LeaseId),
-}
-
-/// Why a stream is closed from here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Closing {
-    /// A newer session of the same site took over.
-    Superseded,
-    /// The site was silent for W.
-    Silent,
-    /// The agent belongs to another federation.
-    ForeignFederation {
-        /// The agent's.
-        theirs: String,
-        /// This one.
-        ours: String,
-    },
-    /// The World refused.
-    Refused(Rejected),
-    /// This scheduler may not answer: it is not, or no longer surely, the leader.
-    NotLeading,
 }
 
 /// Until when this scheduler may answer renewals and send verdicts.
