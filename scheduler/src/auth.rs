@@ -126,7 +126,8 @@ impl Tokens {
         if let Some(path) = &config.tokens_file {
             let text = read_closed(path)?;
             for (name, token) in users(path, &text)? {
-                tokens.add(path, &token, Caller::User(name))?;
+                let line = line_of(&text, &name);
+                tokens.add(path, line, &token, Caller::User(name))?;
             }
         }
         for site in &config.sites {
@@ -134,17 +135,23 @@ impl Tokens {
                 let name = site.spec.name.clone();
                 tokens.guarded.insert(name.clone());
                 let text = read_closed(path)?;
-                tokens.add(path, text.trim(), Caller::Site(name))?;
+                tokens.add(path, 1, text.trim(), Caller::Site(name))?;
             }
         }
         tokens.check_distinct()?;
         Ok(tokens)
     }
 
-    fn add(&mut self, path: &Path, token: &str, caller: Caller) -> Result<(), AuthError> {
+    fn add(
+        &mut self,
+        path: &Path,
+        line: usize,
+        token: &str,
+        caller: Caller,
+    ) -> Result<(), AuthError> {
         let wrong = |what: String, remedy| AuthError::Wrong {
             path: path.to_path_buf(),
-            line: 1,
+            line,
             what,
             remedy,
         };
@@ -325,6 +332,15 @@ fn read_closed(path: &Path) -> Result<String, AuthError> {
     std::fs::read_to_string(path).map_err(failed)
 }
 
+/// Where a user's entry stands.
+fn line_of(text: &str, name: &str) -> usize {
+    let stands = |line: &str| {
+        let key = line.split('=').next().unwrap_or_default();
+        key.trim().trim_matches(['"', '\'']) == name
+    };
+    text.lines().position(stands).unwrap_or(0) + 1
+}
+
 /// The users of a token file, by name.
 fn users(path: &Path, text: &str) -> Result<BTreeMap<String, String>, AuthError> {
     let wrong = |line, what: String, remedy| AuthError::Wrong {
@@ -348,11 +364,7 @@ fn users(path: &Path, text: &str) -> Result<BTreeMap<String, String>, AuthError>
         (1..=64).contains(&name.len()) && name.chars().all(allowed) && name != LOCAL
     };
     if let Some(name) = users.keys().find(|name| !named(name)) {
-        let line = text
-            .lines()
-            .position(|line| line.contains(name.as_str()))
-            .unwrap_or(0)
-            + 1;
+        let line = line_of(text, name);
         let what = format!("`{name}` is not a user's name");
         return Err(wrong(
             line,

@@ -116,10 +116,12 @@ impl SessionApi {
         hearing.abort();
         // A driver that has ended has no session to close.
         let _ = self.driver.site_gone(connection).await;
-        if let Err(status) = &ended {
-            tracing::info!(site, code = ?status.code(), message = status.message(), "a session ends");
-        } else {
-            tracing::info!(site, "a session ends");
+        match &ended {
+            Ok(()) => tracing::info!(site, "a session ends"),
+            Err(status) => {
+                let why = status.message();
+                tracing::info!(site, code = ?status.code(), why, "a session ends");
+            }
         }
         ended
     }

@@ -82,7 +82,7 @@ fn bad_token_files_are_refused_without_repeating_a_token() {
     let alice = format!("alice = \"{ALICE}\"\n");
     let seen = [
         load(&format!("alice = \"{ALICE}\" \"\n"), MEYRIN),
-        load("alice = \"short\"\n", MEYRIN),
+        load("# users\nalice = \"short\"\n", MEYRIN),
         load(&format!("{alice}local = \"another-0123456789\"\n"), MEYRIN),
         load(&alice, ALICE),
         load(&alice, "two words-0123456789"),
@@ -90,7 +90,7 @@ fn bad_token_files_are_refused_without_repeating_a_token() {
     let seen: Vec<String> = seen.map(|loaded| loaded.unwrap_err().to_string()).into();
     for (message, expected) in seen.iter().zip([
         ":1: this is not `user = \"token\"`",
-        "the token of alice is too short",
+        ":2: the token of alice is too short",
         ":2: `local` is not a user's name",
         "alice and site meyrin have the same token",
         "the token of site meyrin is too short, too long or holds blanks",
