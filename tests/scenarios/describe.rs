@@ -33,10 +33,10 @@ pub fn show(line: &Words<'_>, world: &World, now: TimeMs) -> Vec<String> {
             .collect(),
         "batches" => world.batches().values().map(batch).collect(),
         "records" => vec![format!(
-            "{} jobs, {} classes, {} bytes",
+            "{} jobs, {} classes, at most {} bytes",
             world.jobs().len(),
             world.classes().iter().count(),
-            postcard::to_stdvec(world).map_or(0, |bytes| bytes.len())
+            postcard::to_stdvec(world).map_or(0, |bytes| bytes.len().next_power_of_two())
         )],
         other => line.fail(&format!("cannot show `{other}`")),
     }

@@ -310,6 +310,11 @@ impl Tasks {
         self.succeeded.len() + failed + cancelled
     }
 
+    /// Tasks that wait for a place, for other jobs or for a release.
+    pub fn waiting(&self) -> u64 {
+        self.queued.len() + self.blocked.len() + self.held.len()
+    }
+
     /// Active tasks among `wanted`.
     pub fn active_among(&self, wanted: &RangeSet) -> Vec<u32> {
         let ranges = wanted.ranges();

@@ -31,7 +31,7 @@ pub struct Policy {
     pub grace_ms: i64,
     /// A task that was lost this often is not tried again.
     pub lost_attempts_max: u32,
-    /// Queued tasks of a queue that sets no bound of its own.
+    /// Waiting tasks of a queue that sets no bound of its own.
     pub queued_max: u64,
     /// How long finished batches stay in memory, in milliseconds.
     pub finished_in_memory_ms: i64,

@@ -28,7 +28,7 @@ pub struct QueueSpec {
     pub name: String,
     /// Share among its siblings; 0 gets what the others leave.
     pub weight: u32,
-    /// Queued tasks at most; `None` takes the policy's.
+    /// Waiting tasks at most, held and blocked ones too; `None` takes the policy's.
     pub queued_max: Option<u64>,
     /// Who may submit here and below; `*` is everybody.
     pub submitters: BTreeSet<String>,
@@ -53,6 +53,8 @@ pub struct Queue {
     pub running: u64,
     /// Tasks that wait for a place.
     pub queued: u64,
+    /// These, and tasks that are held or wait for other jobs: what `queued_max` bounds.
+    pub waiting: u64,
     /// Decayed average of `held`.
     pub usage: Usage,
     /// Core-milliseconds of ended attempts.
@@ -118,6 +120,7 @@ impl Queue {
             held: Resources::ZERO,
             running: 0,
             queued: 0,
+            waiting: 0,
             usage: Usage::default(),
             core_ms: 0,
             cost_micro_eur: 0,

@@ -34,7 +34,7 @@ pub enum Rejected {
     #[error("`{who}` may not submit to the queue `{queue}`")]
     NotSubmitter { who: String, queue: String },
     #[error(
-        "the queue `{queue}` takes {max} queued tasks; {queued} are queued and {more} more were submitted"
+        "the queue `{queue}` takes {max} waiting tasks; {queued} wait and {more} more were submitted"
     )]
     QueueFull {
         queue: String,

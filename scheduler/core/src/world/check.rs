@@ -13,6 +13,7 @@ struct Sums {
     held: Resources,
     running: u64,
     queued: u64,
+    waiting: u64,
 }
 
 impl World {
@@ -80,6 +81,7 @@ impl World {
                 entry.held += &job.resources().times(active);
                 entry.running += active as u64;
                 entry.queued += job.tasks.queued.len();
+                entry.waiting += job.tasks.waiting();
             }
             if !job.tasks.queued.is_empty() {
                 let entry = pending.entry((job.queue, job.class)).or_default();
@@ -92,6 +94,7 @@ impl World {
                 held: queue.held,
                 running: queue.running,
                 queued: queue.queued,
+                waiting: queue.waiting,
             };
             let expected = sums.remove(&queue.id).unwrap_or_default();
             assert_eq!(sum, expected, "{}: sums", queue.spec.name);

@@ -36,20 +36,24 @@ impl World {
         Ok(Vec::new())
     }
 
-    /// Runs a change of a job's queued tasks and brings the queues' sums after it.
+    /// Runs a change of a job's waiting tasks and brings the queues' sums after it.
     pub(super) fn with_queued<R>(&mut self, id: JobId, change: impl FnOnce(&mut Job) -> R) -> R {
         let job = self.job_mut(id);
-        let before = job.tasks.queued.len();
+        let (before, waited) = (job.tasks.queued.len(), job.tasks.waiting());
         let result = change(job);
-        let after = job.tasks.queued.len();
+        let (after, waiting) = (job.tasks.queued.len(), job.tasks.waiting());
         let (leaf, class) = (job.queue, job.class);
         let pending = job.pending();
-        if before == after {
+        if (before, waited) == (after, waiting) {
             return result;
         }
         for queue in self.path(leaf) {
-            let queued = &mut self.queues.queue_mut(queue).queued;
-            *queued = *queued + after - before;
+            let queue = self.queues.queue_mut(queue);
+            queue.queued = queue.queued + after - before;
+            queue.waiting = queue.waiting + waiting - waited;
+        }
+        if before == after {
+            return result;
         }
         let classes = &mut self.queues.queue_mut(leaf).pending;
         let entry = classes.entry(class).or_default();

@@ -88,8 +88,8 @@ impl World {
         for id in self.queues.path(queue) {
             let entry = self.queues.queue(id);
             let max = entry.spec.queued_max.unwrap_or(self.policy.queued_max);
-            if entry.queued.saturating_add(more) > max {
-                let (queue, queued) = (entry.spec.name.clone(), entry.queued);
+            if entry.waiting.saturating_add(more) > max {
+                let (queue, queued) = (entry.spec.name.clone(), entry.waiting);
                 return Err(Rejected::QueueFull {
                     queue,
                     max,
@@ -160,13 +160,13 @@ impl World {
                 dependencies: waits_for.iter().copied().collect(),
                 waits_for,
                 dependents: Vec::new(),
-                tasks: Tasks {
-                    blocked: RangeSet::up_to(job.count),
-                    ..Tasks::default()
-                },
+                tasks: Tasks::default(),
                 totals: Totals::default(),
             };
             self.jobs.insert(id, entry);
+            self.with_queued(id, |entry| {
+                entry.tasks.blocked = RangeSet::up_to(job.count);
+            });
         }
         for job in &spec.jobs {
             let id = ids[job.name.as_str()];

@@ -136,7 +136,7 @@ fn first(world: &mut World) -> &mut Job {
 #[test]
 fn the_check_notices() {
     type Break = (&'static str, fn(&mut World));
-    let breaks: [Break; 18] = [
+    let breaks: [Break; 19] = [
         ("states overlap", |w| {
             first(w).tasks.held = RangeSet::up_to(1)
         }),
@@ -153,6 +153,7 @@ fn the_check_notices() {
         }),
         ("attempt number", |w| first(w).tasks.past.clear()),
         ("vo.leaf: sums", |w| leaf(w).queued += 1),
+        ("vo.leaf: sums", |w| leaf(w).waiting -= 1),
         ("vo.leaf: sums", |w| leaf(w).held = Resources::ZERO),
         ("vo: sums", |w| w.queues.queue_mut(QueueId(1)).running = 0),
         ("vo.leaf: pending", |w| {
