@@ -5,8 +5,8 @@ use jeroboam_proto::v1::change_request::Verb as ChangeVerb;
 
 use crate::failure::Failure;
 use crate::{
-    agent, batches, change, demo, explain, get, higgs, jobs, logs, plan, queues, serve, sites, submit,
-    wait,
+    agent, batches, change, demo, explain, get, higgs, jobs, logs, plan, queues, serve, sites,
+    submit, wait,
 };
 
 /// Batch scheduler that places jobs across federated data centres
