@@ -181,7 +181,7 @@ impl Federation {
             }
             Act::Beat(n) => self.beat(usize::from(n) % SITES.len()),
             Act::Pass(span_ms) => self.pass(span_ms),
-            Act::ToExpiry(n) => self.to_expiry(usize::from(n) % SITES.len()),
+            Act::ToExpiry(n) => self.pass_to_expiry(usize::from(n) % SITES.len()),
             Act::Break(n, up) => {
                 self.cut(n, up, true);
             }
@@ -414,7 +414,7 @@ impl Federation {
         }
     }
 
-    fn to_expiry(&mut self, site: usize) {
+    fn pass_to_expiry(&mut self, site: usize) {
         let Some(answered) = self.scheduler.state.dispatch.answered(SITES[site]) else {
             return;
         };
@@ -538,7 +538,11 @@ impl Federation {
             .iter()
             .map(|it| self.scheduler.stands(*it))
             .collect();
-        assert!(self.has_ended(), "some never end: {stands:?}");
+        let held: Vec<_> = self.nodes.iter().map(Node::held).collect();
+        assert!(
+            self.has_ended(),
+            "some never end: {stands:?}, held {held:?}"
+        );
         let won = stands.iter().filter(|it| **it == Stands::Succeeded);
         self.seen.successes += won.count();
         for node in &self.nodes {
@@ -552,7 +556,9 @@ impl Federation {
             let stands = self.scheduler.stands(*task);
             !matches!(stands, Stands::Queued | Stands::Active)
         };
-        self.tasks.iter().all(ended) && self.nodes.iter().all(|node| node.alive().next().is_none())
+        // An agent forgets nothing before it is acknowledged, and then all.
+        let idle = |node: &Node| node.alive().next().is_none() && node.held() == 0;
+        self.tasks.iter().all(ended) && self.nodes.iter().all(idle)
     }
 
     /// A turn in which everything makes progress.

@@ -327,6 +327,12 @@ impl Node {
         }
     }
 
+    /// How many leases the agent knows of, or has on its disk.
+    pub fn held(&self) -> usize {
+        let known = self.machine.as_ref().map_or(0, Machine::held);
+        known.max(self.directories.len())
+    }
+
     /// The leases of which some process is left.
     pub fn alive(&self) -> impl Iterator<Item = LeaseId> + '_ {
         let begun = self
