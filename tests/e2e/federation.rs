@@ -183,7 +183,7 @@ impl Federation {
     pub fn jobs(&self) -> Vec<Job> {
         let listed = jero(&self.server, &["jobs", "--output", "json"]).unwrap();
         let job = |job: &serde_json::Value| Job {
-            id: id(&job["id"]),
+            id: id(&job["job"]),
             succeeded: job["tasks"]["succeeded"].as_u64().unwrap_or(0),
             tasks: job["tasks"].clone(),
         };
