@@ -128,11 +128,12 @@ impl Attempts {
         matches!(phase, Some(Phase::Persisting { .. }))
     }
 
-    /// Every lease held, and whether its command runs as far as known.
+    /// Every lease held, and whether its command runs as far as known. Refused
+    /// ones are not among them: they went with the stream before.
     pub(super) fn inventory(&self) -> Vec<(LeaseId, bool)> {
+        let runs = |attempt: &Attempt| matches!(attempt.phase, Phase::Running);
         let held = self.held.iter();
-        held.filter(|(_, attempt)| !matches!(attempt.phase, Phase::Refused))
-            .map(|(lease, attempt)| (*lease, matches!(attempt.phase, Phase::Running)))
+        held.map(|(lease, attempt)| (*lease, runs(attempt)))
             .collect()
     }
 

@@ -442,7 +442,9 @@ fn an_end_is_reported_in_every_session_until_it_is_acknowledged() {
     let mut site = Site::current();
     site.run(lease(1));
     let outcome = Outcome::Exited { code: 0 };
-    assert_eq!(ends(&site.end(lease(1))), [(lease(1), outcome.clone())]);
+    let effects = site.end(lease(1));
+    assert_eq!(ends(&effects), [(lease(1), outcome.clone())]);
+    assert!(!effects.contains(&Effect::RemoveAttempt(lease(1))));
     for _ in 0..3 {
         let effects = site.join(&[lease(1)]);
         assert_eq!(ends(&effects), [(lease(1), outcome.clone())]);
