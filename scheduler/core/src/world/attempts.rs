@@ -155,12 +155,22 @@ impl World {
     }
 
     /// Ends the open attempt of a task: frees its place, charges it, moves the task.
-    pub(super) fn end_attempt(&mut self, task: TaskId, end: AttemptEnd, effects: &mut Vec<Effect>) {
+    pub(super) fn end_attempt(
+        &mut self,
+        task: TaskId,
+        mut end: AttemptEnd,
+        effects: &mut Vec<Effect>,
+    ) {
         let active = self.job_mut(task.job).tasks.active.remove(&task.index);
         let active = active.expect("only open attempts are ended");
         self.free_place(task, &active);
         self.charge(task, &active, &end);
         self.move_task(task, &active, &end.outcome);
+        if !self.jobs[&task.job].tasks.succeeded.contains(task.index) {
+            // One attempt's result is accepted at most: a cancelled task that ended
+            // well and is tried again must not bring its outputs twice.
+            end.outputs.clear();
+        }
         let node = &self.nodes[active.node.index()];
         effects.push(Effect::AttemptEnded(AttemptRecord {
             lease: LeaseId {
