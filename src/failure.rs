@@ -91,7 +91,7 @@ impl Failure {
     /// What a call's status means, of the scheduler at this address.
     pub fn of_status(status: &Status, server: &str) -> Self {
         let details = status.get_error_details();
-        if is_lost(status) && details.error_info().is_none() {
+        if is_lost(status) {
             return Self::Unreachable {
                 server: server.to_owned(),
                 cause: causes(status),
@@ -137,9 +137,12 @@ impl Failure {
 }
 
 /// True if the connection, not the scheduler, ended the call: the same call
-/// may succeed later. Statuses that came over the wire have no source.
+/// may succeed later. Statuses that came over the wire have no source; one that
+/// says a reason is the scheduler's own word.
 pub fn is_lost(status: &Status) -> bool {
-    std::error::Error::source(status).is_some() || status.code() == tonic::Code::Unavailable
+    let said = || status.get_error_details().error_info().is_some();
+    std::error::Error::source(status).is_some()
+        || (status.code() == tonic::Code::Unavailable && !said())
 }
 
 /// The status' message and those below it that say more.

@@ -8,9 +8,12 @@
 mod audit;
 #[path = "e2e/federation.rs"]
 mod federation;
+#[path = "e2e/full_disk.rs"]
+mod full_disk;
 
 use audit::Audit;
 use federation::Federation;
+use full_disk::FullDisk;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::time::{Duration, Instant};
@@ -71,4 +74,29 @@ fn kills_lose_nothing_and_repeat_nothing() {
         audit.tasks(),
         audit.starts()
     );
+}
+
+/// A disk that fills under the journal: the submission that does not fit is
+/// refused with the reason, no further work is taken, and after a restart with
+/// room everything that was acknowledged is there, and nothing else.
+#[test]
+fn a_full_disk_is_said_and_loses_nothing() {
+    let mut disk = FullDisk::start();
+    let mut acknowledged = 0;
+    let refusal = loop {
+        match disk.submit(acknowledged) {
+            Ok(()) => acknowledged += 1,
+            Err(refusal) => break refusal,
+        }
+        assert!(acknowledged < 50, "the limit is never reached");
+    };
+    assert!(acknowledged > 0, "nothing was accepted: {refusal}");
+    assert!(refusal.contains("takes no work"), "{refusal}");
+    let again = disk
+        .submit(99)
+        .expect_err("a scheduler without a journal takes nothing");
+    assert!(again.contains("takes no work"), "{again}");
+    disk.restart_with_room();
+    assert_eq!(disk.batches(), acknowledged);
+    disk.submit(100).expect("there is room");
 }

@@ -49,6 +49,9 @@ pub enum DriverError {
     /// The scheduler takes no work, and why.
     #[error("the scheduler takes no work: {0}")]
     Stopped(String),
+    /// The scheduler is ending; another will take its place.
+    #[error("the scheduler is shutting down")]
+    Ending,
 }
 
 /// How to run.
@@ -311,10 +314,8 @@ impl Driver {
     }
 
     fn ended(&self) -> DriverError {
-        DriverError::Stopped(
-            self.stopped()
-                .unwrap_or_else(|| "it is shutting down".into()),
-        )
+        self.stopped()
+            .map_or(DriverError::Ending, DriverError::Stopped)
     }
 }
 

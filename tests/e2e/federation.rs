@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-const JERO: &str = env!("CARGO_BIN_EXE_jero");
+pub const JERO: &str = env!("CARGO_BIN_EXE_jero");
 
 /// The processes; index 0 is the scheduler.
 pub struct Federation {

@@ -74,6 +74,8 @@ fn code_of(rejected: &Rejected) -> Code {
 pub fn driver(error: DriverError) -> Status {
     match error {
         DriverError::Rejected(cause) => rejected(&cause),
+        // Without details: clients take it for a lost connection, and try again.
+        DriverError::Ending => Status::unavailable(error.to_string()),
         DriverError::Stopped(_) => refusal(
             Code::Unavailable,
             "STOPPED",

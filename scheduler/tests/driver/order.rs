@@ -222,7 +222,7 @@ async fn a_shutdown_syncs_what_was_sent_before() {
     assert!(ready(second.as_mut()).await.is_none());
     service.gate.open();
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
-    assert!(matches!(late.as_mut().await, Err(DriverError::Stopped(_))));
+    assert!(matches!(late.as_mut().await, Err(DriverError::Ending)));
     // The agents are told, after all that they were to be told before.
     let closing = loop {
         match agent.messages.recv().await.expect("the reason comes first") {
