@@ -80,7 +80,7 @@ metrics! {
     "queue_held" Gauge ("queue, resource") "Held by the queue: cores, bytes, GPUs.";
     "queue_entitlement" Gauge ("queue, resource") "What the fair share entitles the queue to now: cores, bytes, GPUs.";
     "waiting_tasks" Gauge ("reason") "Queued tasks by the one reason why they wait; `unexamined` beyond the bound on work.";
-    "round_seconds" Histogram ("phase") "Time of one scheduling round: `total` is planning and applying what was planned.";
+    "round_seconds" Histogram ("phase") "Time of one scheduling round: `plan` decides, `commit` applies and encodes what was decided.";
     "rounds_cut_total" Counter ("") "Rounds that reached their bound and went on in the next.";
     "placements_total" Counter ("") "Tasks that were given a place.";
     "journal_sync_seconds" Histogram ("") "Time to make one group of events durable.";
@@ -143,8 +143,9 @@ pub fn describe() {
 }
 
 /// A round was planned and applied.
-pub fn record_round(took: Duration, placed: usize, complete: bool) {
-    histogram!("jeroboam_round_seconds", "phase" => "total").record(took);
+pub fn record_round(planned: Duration, committed: Duration, placed: usize, complete: bool) {
+    histogram!("jeroboam_round_seconds", "phase" => "plan").record(planned);
+    histogram!("jeroboam_round_seconds", "phase" => "commit").record(committed);
     counter!("jeroboam_placements_total").increment(placed as u64);
     if !complete {
         counter!("jeroboam_rounds_cut_total").increment(1);

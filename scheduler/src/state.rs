@@ -63,16 +63,26 @@ impl State {
         self.routed(step)
     }
 
-    /// Plans one round and commits it; a round that places nothing leaves no event.
-    pub fn round(&mut self, now: TimeMs) -> (Step, Plan) {
-        let plan = plan_round(&mut self.world, now);
+    /// Plans one round.
+    pub fn plan(&mut self, now: TimeMs) -> Plan {
+        plan_round(&mut self.world, now)
+    }
+
+    /// Commits a plan that was just made; one that places nothing leaves no event.
+    pub fn commit(&mut self, now: TimeMs, plan: &Plan) -> Step {
         let mut step = Step::default();
         if !plan.placements.is_empty() {
             let placements = plan.placements.clone();
             step.apply(&mut self.world, now, Event::PlanCommitted { placements })
                 .expect("a plan is made on the World that it is applied to");
         }
-        (self.routed(step), plan)
+        self.routed(step)
+    }
+
+    /// Plans one round and commits it.
+    pub fn round(&mut self, now: TimeMs) -> (Step, Plan) {
+        let plan = self.plan(now);
+        (self.commit(now, &plan), plan)
     }
 
     /// What falls due with time: silent sites, and finished batches that leave memory.

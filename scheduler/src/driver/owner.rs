@@ -313,12 +313,14 @@ impl Owner {
         }
         let started = Instant::now();
         let now = self.now();
-        let (step, plan) = self.state.round(now);
+        let plan = self.state.plan(now);
+        let planned = started.elapsed();
         let placed = plan.placements.len();
+        let step = self.state.commit(now, &plan);
         self.take(now, step);
         self.changed = !plan.complete;
         let took = started.elapsed();
-        crate::metrics::record_round(took, placed, plan.complete);
+        crate::metrics::record_round(planned, took - planned, placed, plan.complete);
         self.next_round = Instant::now() + self.options.round_interval.max(took);
     }
 

@@ -76,7 +76,7 @@ fn a_scrape_shows_the_state_in_base_units() {
             );
         }
         waiting::record(&world, TimeMs(1));
-        record_round(Duration::from_millis(3), 7, false);
+        record_round(Duration::from_millis(3), Duration::from_millis(2), 7, false);
         handle.render()
     });
     for line in [
@@ -85,7 +85,7 @@ fn a_scrape_shows_the_state_in_base_units() {
         "jeroboam_waiting_tasks{reason=\"busy\"} 0",
         "jeroboam_placements_total 7",
         "jeroboam_rounds_cut_total 1",
-        "jeroboam_round_seconds_bucket{phase=\"total\",le=\"0.005\"} 1",
+        "jeroboam_round_seconds_bucket{phase=\"plan\",le=\"0.005\"} 1",
         "# TYPE jeroboam_round_seconds histogram",
     ] {
         assert!(page.contains(line), "{line} is not in\n{page}");
