@@ -77,6 +77,8 @@ pub struct Dispatch {
     leadership: Leadership,
     next_session: u64,
     streams: BTreeMap<Connection, Stream>,
+    /// By site: the stream whose inventory was accepted and no newer one's.
+    current: BTreeMap<String, Connection>,
     answered: BTreeMap<String, TimeMs>,
 }
 
@@ -84,8 +86,6 @@ pub struct Dispatch {
 struct Stream {
     hello: Hello,
     session: u64,
-    /// Its inventory was accepted and no newer one has been.
-    current: bool,
 }
 
 impl Dispatch {
@@ -98,6 +98,7 @@ impl Dispatch {
             // Sessions of a later term are numbered above all of an earlier one.
             next_session: (world.term() << 32) + 1,
             streams: BTreeMap::new(),
+            current: BTreeMap::new(),
             answered: with_leases
                 .map(|site| (site.spec.name.clone(), now))
                 .collect(),
@@ -121,9 +122,7 @@ impl Dispatch {
 
     /// The stream over which a site is spoken to.
     pub fn current(&self, site: &str) -> Option<Connection> {
-        let current = |stream: &Stream| stream.current && stream.hello.site == site;
-        let found = self.streams.iter().find(|(_, stream)| current(stream));
-        found.map(|(connection, _)| *connection)
+        self.current.get(site).copied()
     }
 
     /// A stream begins. It replaces nothing yet: only its inventory will.
@@ -135,13 +134,7 @@ impl Dispatch {
                 let session = self.next_session;
                 self.next_session += 1;
                 step.send(connection, ToSite::Welcome { session });
-                let current = false;
-                let stream = Stream {
-                    hello,
-                    session,
-                    current,
-                };
-                self.streams.insert(connection, stream);
+                self.streams.insert(connection, Stream { hello, session });
             }
         }
         step
@@ -171,17 +164,18 @@ impl Dispatch {
             return step;
         };
         let (site, session) = (stream.hello.site.clone(), stream.session);
+        let current = self.current(&site) == Some(connection);
         if let FromSite::Inventory {
             session: named,
             leases,
         } = message
         {
-            if named == session && !stream.current {
+            if named == session && !current {
                 self.inventory(world, now, connection, &leases, &mut step);
             }
             return step;
         }
-        if !stream.current || !speaks_for(world, &site, &message) {
+        if !current || !speaks_for(world, &site, &message) {
             return step;
         }
         match message {
@@ -251,12 +245,11 @@ impl Dispatch {
             agent_version: hello.version,
             leases: leases.keys().copied().collect(),
         };
-        let stops = match step.apply_apart(world, now, event) {
-            Ok(stops) => stops,
-            Err(rejected) => {
-                return self.close(world, now, connection, Closing::Refused(rejected), step);
-            }
-        };
+        // Its stops are said after the verdict: they are effects, which the state
+        // turns into messages behind those that stand here.
+        if let Err(rejected) = step.apply(world, now, event) {
+            return self.close(world, now, connection, Closing::Refused(rejected), step);
+        }
         let older = |stream: &Stream| stream.hello.site == hello.site && stream.session < session;
         let superseded: Vec<Connection> = self
             .streams
@@ -268,8 +261,7 @@ impl Dispatch {
             self.streams.remove(&old);
             step.close(old, Closing::Superseded);
         }
-        let stream = self.streams.get_mut(&connection).expect("looked up above");
-        stream.current = true;
+        self.current.insert(hello.site.clone(), connection);
         self.answered.insert(hello.site.clone(), now);
         step.send(connection, verdict(world, &hello.site, leases));
         for (lease, running) in leases {
@@ -279,9 +271,6 @@ impl Dispatch {
             if *running && behind && !is_elsewhere(world, &hello.site, *lease) {
                 step.apply_report(world, now, Event::AttemptRunning { lease: *lease });
             }
-        }
-        for lease in stops {
-            step.send(connection, ToSite::Stop(lease));
         }
     }
 
@@ -308,8 +297,10 @@ impl Dispatch {
         let Some(stream) = self.streams.remove(&connection) else {
             return;
         };
-        if stream.current {
-            let (site, session) = (stream.hello.site, stream.session);
+        let site = stream.hello.site;
+        if self.current(&site) == Some(connection) {
+            self.current.remove(&site);
+            let session = stream.session;
             step.apply_report(world, now, Event::SessionClosed { site, session });
         }
     }
@@ -325,6 +316,7 @@ impl Dispatch {
         let silent: Vec<String> = silent.map(|(site, _)| site.clone()).collect();
         for site in silent {
             self.answered.remove(&site);
+            self.current.remove(&site);
             let at_site: Vec<Connection> = self
                 .streams
                 .iter()

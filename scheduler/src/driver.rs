@@ -32,7 +32,7 @@ use jeroboam_core::world::World;
 use jeroboam_proto::v1;
 pub use outbox::{GrantLimits, MESSAGES_MAX};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 pub use tails::TailPiece;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -83,8 +83,8 @@ type Release = Box<dyn FnOnce(Result<(), &str>) + Send>;
 /// Applies to the state, and says what to release.
 type Job = Box<dyn FnOnce(&mut owner::Owner) -> Release + Send>;
 
-/// Why no work is taken, if so.
-type Stopped = Arc<Mutex<Option<String>>>;
+/// Why no work is taken, if so: the first cause stands.
+type Stopped = Arc<OnceLock<String>>;
 
 enum Command {
     /// Somebody waits for a reply.
@@ -93,8 +93,8 @@ enum Command {
     Site(Connection, FromSite),
     /// A site's stream has ended.
     Gone(Connection),
-    /// A piece of a live log.
-    Tail(v1::TailChunk),
+    /// A piece of a live log, over the stream that it came by.
+    Tail(Connection, v1::TailChunk),
     /// End after what was sent before.
     Shutdown,
 }
@@ -243,8 +243,12 @@ impl Driver {
     ///
     /// # Errors
     /// That no work is taken.
-    pub async fn tail_chunk(&self, chunk: v1::TailChunk) -> Result<(), DriverError> {
-        self.send(Command::Tail(chunk)).await
+    pub async fn tail_chunk(
+        &self,
+        connection: Connection,
+        chunk: v1::TailChunk,
+    ) -> Result<(), DriverError> {
+        self.send(Command::Tail(connection, chunk)).await
     }
 
     /// The live log of an attempt that is under way, from an offset on. The
@@ -275,10 +279,7 @@ impl Driver {
 
     /// Why no work is taken, if so.
     pub fn stopped(&self) -> Option<String> {
-        self.stopped
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        self.stopped.get().cloned()
     }
 
     /// Ends the driver after everything that was sent before is durable.

@@ -152,6 +152,12 @@ pub fn record_round(planned: Duration, committed: Duration, placed: usize, compl
     }
 }
 
+/// A group became durable.
+pub fn record_sync(took: Duration, records: usize) {
+    histogram!("jeroboam_journal_sync_seconds").record(took);
+    histogram!("jeroboam_journal_group_records").record(records as f64);
+}
+
 /// The journal failed.
 pub fn record_stopped() {
     gauge!("jeroboam_journal_failed").set(1.0);

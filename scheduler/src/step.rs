@@ -4,7 +4,6 @@
 use crate::dispatch::{Closing, Connection, ToSite};
 use jeroboam_core::effect::Effect;
 use jeroboam_core::event::Event;
-use jeroboam_core::ids::LeaseId;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
@@ -40,28 +39,6 @@ impl Step {
         if let Err(rejected) = self.apply(world, now, event) {
             tracing::debug!(%rejected, "a report came too late");
         }
-    }
-
-    /// As [`Step::apply`], but hands the stops back instead of keeping them, for a
-    /// caller that has something to say before them.
-    ///
-    /// # Errors
-    /// What the World refused; nothing is kept.
-    pub fn apply_apart(
-        &mut self,
-        world: &mut World,
-        now: TimeMs,
-        event: Event,
-    ) -> Result<Vec<LeaseId>, Rejected> {
-        let mut stops = Vec::new();
-        for effect in world.apply(now, &event)? {
-            match effect {
-                Effect::Stop { lease, .. } => stops.push(lease),
-                other => self.effects.push(other),
-            }
-        }
-        self.events.push(event);
-        Ok(stops)
     }
 
     /// Says something to an agent.

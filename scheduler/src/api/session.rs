@@ -8,7 +8,7 @@
 //! Two tasks per stream: one hears the agent, one passes on what the driver has
 //! to say, so that a slow reader never keeps the other direction waiting.
 
-use super::{MESSAGE_BYTES_MAX, Sent, until};
+use super::{Sent, until};
 use crate::auth::{Caller, Tokens};
 use crate::convert::report::{Said, said};
 use crate::convert::status::{driver as unavailable, refusal, rejected};
@@ -23,6 +23,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
+
+/// The longest message of an agent: what it says, as an event, stays below the
+/// bound of a journal record, and a full report of 100,000 nodes fits.
+const SITE_MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// How long a stream may be open without its hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
@@ -58,7 +62,7 @@ impl SessionApi {
 
     /// For the server, with the bound on messages.
     pub fn into_server(self) -> SiteServer<Self> {
-        SiteServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+        SiteServer::new(self).max_decoding_message_size(SITE_MESSAGE_BYTES_MAX)
     }
 
     async fn open(
@@ -191,7 +195,10 @@ async fn hear(
                 .from_site(connection, said)
                 .await
                 .map_err(unavailable)?,
-            Said::Tail(chunk) => driver.tail_chunk(chunk).await.map_err(unavailable)?,
+            Said::Tail(chunk) => driver
+                .tail_chunk(connection, chunk)
+                .await
+                .map_err(unavailable)?,
         }
     }
     Ok(())

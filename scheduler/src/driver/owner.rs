@@ -20,7 +20,6 @@ use jeroboam_core::rejected::Rejected;
 use jeroboam_core::time::TimeMs;
 use jeroboam_proto::v1;
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -153,7 +152,7 @@ impl Owner {
                 self.tails.disconnected(connection);
                 self.take(now, step);
             }
-            Command::Tail(chunk) => self.tails.receive(chunk),
+            Command::Tail(connection, chunk) => self.tails.receive(connection, chunk),
             Command::Shutdown => unreachable!("the loop ends before it obeys this"),
         }
     }
@@ -250,16 +249,19 @@ impl Owner {
             let values = history_record::attempts(&records).into_iter();
             entries.extend(values.map(|value| (subject, value)));
         }
-        if let Some(record) = self.group.records.len().checked_sub(1) {
-            let entries = entries.into_iter();
-            self.group
-                .history
-                .extend(entries.map(|(subject, value)| HistoryEntry {
-                    record,
-                    subject,
-                    value,
-                }));
+        if entries.is_empty() {
+            return;
         }
+        let record = self.group.records.len().checked_sub(1);
+        let record = record.expect("effects come with the event that brought them");
+        let entries = entries.into_iter();
+        self.group
+            .history
+            .extend(entries.map(|(subject, value)| HistoryEntry {
+                record,
+                subject,
+                value,
+            }));
     }
 
     /// Releases at once if nothing is unsynced, else after the sync.
@@ -352,7 +354,8 @@ impl Owner {
 
     /// The journal failed: the state holds what it does not, so it goes.
     async fn fail(self, why: String, mut commands: mpsc::Receiver<Command>) {
-        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
+        // The sync thread said so before, unless it ended by a panic.
+        let _ = self.stopped.set(why.clone());
         crate::metrics::record_stopped();
         self.close_all(&why);
         for release in self.group.releases {

@@ -6,7 +6,7 @@ use crate::store::history::{HistorySubject, HistoryWrite};
 use crate::store::journal::{Journal, Sequence};
 use crate::store::snapshot::Snapshots;
 use std::io::Write as _;
-use std::sync::{PoisonError, mpsc};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc as async_mpsc, watch};
 
@@ -50,8 +50,8 @@ impl Said {
     fn stop(&self, error: &StoreError) -> String {
         let why = error.to_string();
         tracing::error!(%why, "the journal failed; no further work is taken");
-        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        stopped.get_or_insert_with(|| why.clone());
+        // The first cause stands.
+        let _ = self.stopped.set(why.clone());
         why
     }
 }
@@ -123,8 +123,7 @@ fn append(journal: &mut Journal, group: &Group) -> Result<Sequence, StoreError> 
         .collect();
     let last = journal.append(&records, &history)?;
     if !records.is_empty() {
-        metrics::histogram!("jeroboam_journal_sync_seconds").record(started.elapsed());
-        metrics::histogram!("jeroboam_journal_group_records").record(records.len() as f64);
+        crate::metrics::record_sync(started.elapsed(), records.len());
     }
     Ok(last)
 }

@@ -70,9 +70,10 @@ impl Tails {
         receiver
     }
 
-    /// Passes a piece on.
-    pub fn receive(&mut self, chunk: v1::TailChunk) {
-        let Some(tail) = self.open.get(&chunk.request) else {
+    /// Passes a piece on. A site speaks for the logs asked of it alone.
+    pub fn receive(&mut self, connection: Connection, chunk: v1::TailChunk) {
+        let asked = |tail: &&Tail| tail.connection == connection;
+        let Some(tail) = self.open.get(&chunk.request).filter(asked) else {
             return;
         };
         let (offset, data, last) = (chunk.offset, chunk.data.to_vec(), chunk.last);
