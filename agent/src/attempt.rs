@@ -438,4 +438,4 @@ fn decode<T: serde::de::DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T,
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

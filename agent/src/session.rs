@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jeroboam_proto::v1;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::AbortHandle;
 
 use crate::AgentError;
@@ -54,8 +54,19 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 enum Feedback {
     /// Something happened.
     Happened(Input),
+    /// A piece of a log was read; its room is kept until it leaves the outbox.
+    Piece {
+        read: Input,
+        room: OwnedSemaphorePermit,
+    },
     /// The disk or the host did not let it happen: try again.
     Again(LeaseId, Effect),
+}
+
+/// A message on its way into the stream, with the room that it takes until then.
+struct Waiting {
+    message: v1::AgentMessage,
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// The agent's one task and all that it owns.
@@ -71,7 +82,7 @@ pub struct Session {
     fetches: BTreeMap<LeaseId, AbortHandle>,
     feedback: mpsc::UnboundedSender<Feedback>,
     line: Option<Line>,
-    outbox: VecDeque<v1::AgentMessage>,
+    outbox: VecDeque<Waiting>,
     channel: dial::Authorized,
     site: String,
 }
@@ -179,6 +190,7 @@ impl Session {
                     for feedback in batch.drain(..) {
                         match feedback {
                             Feedback::Happened(input) => self.take(input),
+                            Feedback::Piece { read, room } => self.take_piece(read, room),
                             Feedback::Again(lease, effect) if self.machine.holds(lease) => {
                                 self.perform(effect);
                             }
@@ -188,8 +200,8 @@ impl Session {
                     }
                 }
                 Some(ended) = from.ended.recv() => self.conclude(ended.lease),
-                permit = self.room() => if let (Some(permit), Some(message)) = (permit, self.outbox.pop_front()) {
-                    permit.send(message);
+                permit = self.room() => if let (Some(permit), Some(waiting)) = (permit, self.outbox.pop_front()) {
+                    permit.send(waiting.message);
                 },
                 () = tokio::time::sleep(self.until_wake()) => self.take(Input::Tick),
             }
@@ -206,6 +218,16 @@ impl Session {
         }
         let effects = self.machine.handle(boot::boottime_ms(), input);
         self.perform_all(effects);
+    }
+
+    /// The room goes with the message that the piece becomes. A piece for a
+    /// stream that is gone becomes none.
+    fn take_piece(&mut self, read: Input, room: OwnedSemaphorePermit) {
+        let before = self.outbox.len();
+        self.take(read);
+        if let Some(waiting) = self.outbox.get_mut(before) {
+            waiting.room = Some(room);
+        }
     }
 
     fn event(&mut self, event: Event) {
@@ -248,11 +270,10 @@ impl Session {
             let Ok(permit) = line.sender.try_reserve() else {
                 break;
             };
-            if let Some(message) = self.outbox.pop_front() {
-                permit.send(message);
+            if let Some(waiting) = self.outbox.pop_front() {
+                permit.send(waiting.message);
             }
         }
-        self.followers.backlog(self.outbox.len());
     }
 
     /// Waits for room in the stream, for ever if there is nothing to send.

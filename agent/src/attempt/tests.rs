@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-fn lease(job: u64) -> LeaseRecord {
+pub(crate) fn lease(job: u64) -> LeaseRecord {
     LeaseRecord {
         lease: LeaseId {
             lineage: 7,
@@ -37,7 +37,7 @@ fn lease(job: u64) -> LeaseRecord {
     }
 }
 
-fn created(lease: &LeaseRecord) -> (tempfile::TempDir, AttemptDir) {
+pub(crate) fn created(lease: &LeaseRecord) -> (tempfile::TempDir, AttemptDir) {
     let root = tempfile::tempdir().unwrap();
     let dir = AttemptDir::create(root.path(), lease).unwrap();
     (root, dir)

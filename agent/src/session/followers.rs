@@ -1,14 +1,13 @@
 //! The logs that somebody watches over the current stream.
 //!
-//! Bounded: so many at once, and none goes on while the stream is behind with
-//! what matters more. Reading them is `tails`'.
+//! Bounded: so many at once, and all of them together have so many pieces
+//! between the file and the stream; when the stream is behind they wait, and
+//! never are more than that ahead of what matters more. Reading is `tails`'.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
 use super::Feedback;
@@ -18,25 +17,27 @@ use crate::state::message::{TailChunk, TailRequest};
 use crate::tails;
 
 const FOLLOWED_MAX: usize = 64;
-/// Messages waiting in the stream beyond which logs wait too.
-const BACKLOG_MAX: usize = 64;
-/// Between two looks at that.
-const LOOK: Duration = Duration::from_millis(50);
+/// Pieces read that have not left for the stream.
+const PIECES_MAX: usize = 32;
 
 /// The requests of the current stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Followers {
     active: BTreeMap<u64, AbortHandle>,
-    backlog: Arc<AtomicUsize>,
+    room: Arc<Semaphore>,
+}
+
+impl Default for Followers {
+    fn default() -> Self {
+        Self {
+            active: BTreeMap::new(),
+            room: Arc::new(Semaphore::new(PIECES_MAX)),
+        }
+    }
 }
 
 impl Followers {
-    /// How many messages wait to be sent.
-    pub fn backlog(&self, messages: usize) {
-        self.backlog.store(messages, Ordering::Relaxed);
-    }
-
-    /// Begins to read; pieces come back as [`Input::TailRead`].
+    /// Begins to read; pieces come back as [`Feedback::Piece`].
     pub fn start(
         &mut self,
         connection: u64,
@@ -46,29 +47,19 @@ impl Followers {
     ) {
         self.active.retain(|_, follower| !follower.is_finished());
         let number = request.request;
-        let tell = move |chunk: TailChunk| {
-            let read = Input::TailRead { connection, chunk };
-            feedback.send(Feedback::Happened(read)).is_ok()
-        };
         if self.active.len() >= FOLLOWED_MAX {
             tracing::warn!(request = number, "too many logs are followed at once");
-            tell(TailChunk::nothing(number, request.offset));
+            let chunk = TailChunk::nothing(number, request.offset);
+            let read = Input::TailRead { connection, chunk };
+            let _ = feedback.send(Feedback::Happened(read));
             return;
         }
-        let backlog = Arc::clone(&self.backlog);
-        let take = move |chunk| {
-            let listened_to = tell(chunk);
-            let backlog = Arc::clone(&backlog);
-            async move {
-                // Lets the piece get into the stream before it is looked at.
-                tokio::task::yield_now().await;
-                while backlog.load(Ordering::Relaxed) > BACKLOG_MAX {
-                    tokio::time::sleep(LOOK).await;
-                }
-                listened_to
-            }
+        let give = move |chunk, room| {
+            let read = Input::TailRead { connection, chunk };
+            feedback.send(Feedback::Piece { read, room }).is_ok()
         };
-        let follower = tokio::spawn(tails::follow(dir, request, take));
+        let room = Arc::clone(&self.room);
+        let follower = tokio::spawn(tails::follow(dir, request, room, give));
         if let Some(older) = self.active.insert(number, follower.abort_handle()) {
             older.abort();
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{Feedback, Session, wire};
+use super::{Feedback, Session, Waiting, wire};
 use crate::attempt::{AttemptDir, Closed, ExitRecord, LeaseId, LeaseRecord, boot};
 use crate::drivers::process::ProcessDriver;
 use crate::outputs;
@@ -139,7 +139,10 @@ impl Session {
             } => {
                 if self.speaks_on(connection) {
                     let message = wire::up(sequence, message, &self.nodes);
-                    self.outbox.push_back(message);
+                    self.outbox.push_back(Waiting {
+                        message,
+                        room: None,
+                    });
                 }
             }
             Effect::CloseStream { connection, why } => self.close_stream(connection, &why),

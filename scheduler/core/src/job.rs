@@ -169,6 +169,8 @@ pub struct Past {
     pub lost: u32,
     /// Uses of each retry rule, by its position.
     pub rule_uses: Vec<u32>,
+    /// How many attempts never ran since the task was last queued by hand.
+    pub not_run: u32,
 }
 
 /// How an attempt ended, as its shim or agent reported.

@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 /// Names of the resources that are always there.
 const STANDING: [&str; 4] = ["cpu", "memory", "disk", "gpu"];
 
+/// A task of which this many attempts never ran is not tried again. Not tunable: a
+/// broken stream with grants in flight costs one each, a site that starts nothing
+/// reaches any bound.
+pub const NOT_RUN_MAX: u32 = 20;
+
 /// Everything that can be tuned; defaults are the shipped ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -118,3 +118,37 @@ impl Tail {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jeroboam_core::ids::{JobId, TaskId};
+
+    #[test]
+    fn a_piece_counts_only_from_the_site_that_was_asked() {
+        let task = TaskId {
+            job: JobId(1),
+            index: 0,
+        };
+        let lease = LeaseId {
+            lineage: 1,
+            task,
+            attempt: 1,
+        };
+        let (outbox, _messages) = Outbox::new();
+        let mut tails = Tails::default();
+        let asked = (Connection(1), outbox);
+        let mut log = tails.open(asked, lease, v1::LogStream::Stdout, 0, true);
+        let piece = |text: &'static str| v1::TailChunk {
+            request: 1,
+            offset: 0,
+            data: text.as_bytes().into(),
+            last: false,
+        };
+        tails.receive(Connection(2), piece("a lie"));
+        tails.receive(Connection(1), piece("the truth"));
+        let received = log.try_recv().map(|piece| piece.data);
+        assert_eq!(received.as_deref(), Ok(b"the truth".as_slice()));
+        assert!(log.try_recv().is_err());
+    }
+}

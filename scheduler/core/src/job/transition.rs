@@ -1,7 +1,7 @@
 //! The one place that decides what becomes of a task whose attempt has ended.
 
 use super::{ActiveState, CancelledWhy, FailedReason, Outcome, Past};
-use crate::policy::Policy;
+use crate::policy::{NOT_RUN_MAX, Policy};
 use crate::spec::{FailureClass, JobSpec};
 
 /// What a task becomes.
@@ -22,7 +22,8 @@ pub enum Next {
 /// A cancel wins over a success that arrives later: the user was told
 /// *stopping*. A lost attempt is tried again if the job is restartable or a rule
 /// names losses, but not for ever; other failures only where a rule grants it. An
-/// attempt that never ran costs nothing.
+/// attempt that never ran costs nothing and uses up no rule; after [`NOT_RUN_MAX`] of
+/// them the task has failed to start.
 pub fn after_attempt(
     state: ActiveState,
     outcome: &Outcome,
@@ -36,7 +37,13 @@ pub fn after_attempt(
     }
     let (reason, class, exit_code) = match outcome {
         Outcome::Exit(0) => return Next::Succeeded,
-        Outcome::NotRun => return Next::Queued,
+        Outcome::NotRun => {
+            past.not_run += 1;
+            if past.not_run >= NOT_RUN_MAX {
+                return Next::Failed(FailedReason::Start);
+            }
+            return Next::Queued;
+        }
         Outcome::Exit(code) => (FailedReason::Exit(*code), FailureClass::Exit, Some(*code)),
         Outcome::Signal(signal) => (FailedReason::Signal(*signal), FailureClass::Signal, None),
         Outcome::WalltimeExceeded => (FailedReason::Walltime, FailureClass::Walltime, None),
