@@ -18,6 +18,8 @@ pub const JOBS_PER_BATCH_MAX: usize = 1_000_000;
 pub const SPEC_BYTES_MAX: usize = 64 * 1024;
 /// Entries of any list in a job (inputs, rules, labels, ...), at most.
 pub const LIST_MAX: usize = 1_000;
+/// Further attempts that one rule grants to a task, at most.
+pub const RETRIES_MAX: u32 = 1_000;
 /// Characters of a name, at most.
 pub const NAME_MAX: usize = 128;
 /// Seven weeks: no walltime limit is longer.

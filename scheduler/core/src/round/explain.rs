@@ -67,12 +67,12 @@ pub fn explain(world: &World, now: TimeMs, task: TaskId) -> Result<Explanation, 
         key_milli: order.key(queue, &head).milli(),
     };
     let leaf = world.queues().queue(job.queue);
-    let mine = (std::cmp::Reverse(job.spec.priority), job.submitted, job.id);
+    let mine = job.pending();
     let earlier = leaf
         .pending
         .values()
         .flat_map(|pending| &pending.jobs)
-        .filter(|other| (other.priority, other.submitted, other.job) < mine);
+        .filter(|other| **other < mine);
     let others: u64 = earlier
         .map(|other| world.jobs()[&other.job].tasks.queued.len())
         .sum();

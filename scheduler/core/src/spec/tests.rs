@@ -118,14 +118,14 @@ fn names_commands_and_paths() {
     check(
         |job| job.name = "a b".into(),
         expect![[r#"
-        INVALID at jobs[0].name: jobs[0].name: `a b` is not a name
-        do: use 1 to 128 letters, digits and the signs - _ . +"#]],
+            INVALID at jobs[0].name: jobs[0].name: `a b` is not a name
+            do: use 1 to 128 letters, digits and the signs - _ . +, other than `.` and `..`"#]],
     );
     check(
         |job| job.name = "x".repeat(NAME_MAX + 1),
         expect![[r#"
-        INVALID at jobs[0].name: jobs[0].name: `xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx` is not a name
-        do: use 1 to 128 letters, digits and the signs - _ . +"#]],
+            INVALID at jobs[0].name: jobs[0].name: `xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx` is not a name
+            do: use 1 to 128 letters, digits and the signs - _ . +, other than `.` and `..`"#]],
     );
     check(
         |job| job.command.clear(),
@@ -142,14 +142,14 @@ fn names_commands_and_paths() {
     check(
         |job| job.command.push("x".repeat(SPEC_BYTES_MAX)),
         expect![[r#"
-            OUT_OF_BOUNDS at jobs[0].command: jobs[0].command: 65540 is outside 0 ..= 65536
+            OUT_OF_BOUNDS at jobs[0] (command, env, labels and paths together): jobs[0] (command, env, labels and paths together): 65540 is outside 0 ..= 65536
             do: use a value from 0 to 65536"#]],
     );
     check(
         |job| job.outputs = vec!["a//b".into()],
         expect![[r#"
-        INVALID at jobs[0].outputs: jobs[0].outputs: `a//b` does not name a place inside the scratch directory
-        do: use a relative path without `..`"#]],
+            INVALID at jobs[0].outputs: jobs[0].outputs: `a//b` does not name a place inside the scratch directory
+            do: use a relative path without `.` and `..`"#]],
     );
     check(
         |job| {
@@ -162,12 +162,56 @@ fn names_commands_and_paths() {
         },
         expect![[r#"
             INVALID at jobs[0].inputs: jobs[0].inputs: `../x` does not name a place inside the scratch directory
-            do: use a relative path without `..`"#]],
+            do: use a relative path without `.` and `..`"#]],
     );
     check(
         |job| job.needs.sites = (0..=LIST_MAX).map(|n| format!("s{n}")).collect(),
         expect![[r#"
             OUT_OF_BOUNDS at jobs[0].sites: jobs[0].sites: 1001 is outside 0 ..= 1000
+            do: use a value from 0 to 1000"#]],
+    );
+}
+
+#[test]
+fn dots_alone_name_nothing() {
+    for name in [".", ".."] {
+        let mut named = job("a");
+        named.name = name.into();
+        assert!(batch(vec![named]).validate().is_err(), "{name}");
+    }
+    for path in [".", "./a", "a/.", "a/./b", "a/.."] {
+        let mut with_path = job("a");
+        with_path.outputs = vec![path.into()];
+        assert!(batch(vec![with_path]).validate().is_err(), "{path}");
+    }
+    check(|job| job.name = "...".into(), expect!["fine"]);
+    check(
+        |job| job.outputs = vec![".cache/a.b".into()],
+        expect!["fine"],
+    );
+}
+
+#[test]
+fn retry_rules_have_bounds() {
+    let rule = |codes: usize, times: u32| RetryRule {
+        exit_codes: vec![(1, 1); codes],
+        classes: BTreeSet::new(),
+        times,
+    };
+    check(
+        |job| job.retries = vec![rule(LIST_MAX, RETRIES_MAX)],
+        expect!["fine"],
+    );
+    check(
+        |job| job.retries = vec![rule(0, 1), rule(LIST_MAX + 1, 1)],
+        expect![[r#"
+            OUT_OF_BOUNDS at jobs[0].retries[1].exit_codes: jobs[0].retries[1].exit_codes: 1001 is outside 0 ..= 1000
+            do: use a value from 0 to 1000"#]],
+    );
+    check(
+        |job| job.retries = vec![rule(0, RETRIES_MAX + 1)],
+        expect![[r#"
+            OUT_OF_BOUNDS at jobs[0].retries[0].times: jobs[0].retries[0].times: 1001 is outside 0 ..= 1000
             do: use a value from 0 to 1000"#]],
     );
 }
@@ -201,8 +245,8 @@ fn a_batch_as_a_whole() {
     check_batch(
         unnamed,
         expect![[r#"
-        INVALID at name: name: `` is not a name
-        do: use 1 to 128 letters, digits and the signs - _ . +"#]],
+            INVALID at name: name: `` is not a name
+            do: use 1 to 128 letters, digits and the signs - _ . +, other than `.` and `..`"#]],
     );
 }
 

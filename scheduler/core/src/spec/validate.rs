@@ -1,7 +1,7 @@
 //! What can be said about a submission without the World: bounds, names, dependencies.
 
 use super::{
-    BatchSpec, JOBS_PER_BATCH_MAX, JobSpec, LIST_MAX, NAME_MAX, SPEC_BYTES_MAX,
+    BatchSpec, JOBS_PER_BATCH_MAX, JobSpec, LIST_MAX, NAME_MAX, RETRIES_MAX, SPEC_BYTES_MAX,
     TASKS_PER_BATCH_MAX, WALLTIME_MAX_MS,
 };
 use crate::rejected::Rejected;
@@ -143,7 +143,9 @@ impl JobSpec {
                 "name a program",
             ));
         }
-        self.check_sizes(&place)?;
+        self.check_bytes(position)?;
+        self.check_lists(&place)?;
+        self.check_retries(position)?;
         let resources = &self.needs.resources;
         if !resources.is_valid() || resources.is_zero() {
             return Err(Rejected::invalid(
@@ -170,7 +172,7 @@ impl JobSpec {
         Ok(())
     }
 
-    fn check_sizes(&self, place: &dyn Fn(&str) -> String) -> Result<(), Rejected> {
+    fn check_bytes(&self, position: usize) -> Result<(), Rejected> {
         let env_bytes = self
             .env
             .iter()
@@ -193,12 +195,16 @@ impl JobSpec {
             .sum();
         if bytes > SPEC_BYTES_MAX {
             return Err(Rejected::bounds(
-                &place("command"),
+                &format!("jobs[{position}] (command, env, labels and paths together)"),
                 bytes as u64,
                 0,
                 SPEC_BYTES_MAX as u64,
             ));
         }
+        Ok(())
+    }
+
+    fn check_lists(&self, place: &dyn Fn(&str) -> String) -> Result<(), Rejected> {
         let lists = [
             ("command", self.command.len()),
             ("env", self.env.len()),
@@ -222,15 +228,34 @@ impl JobSpec {
             )),
         }
     }
+
+    fn check_retries(&self, position: usize) -> Result<(), Rejected> {
+        for (number, rule) in self.retries.iter().enumerate() {
+            let bounds = [
+                ("exit_codes", rule.exit_codes.len() as u64, LIST_MAX as u64),
+                ("classes", rule.classes.len() as u64, LIST_MAX as u64),
+                ("times", rule.times.into(), RETRIES_MAX.into()),
+            ];
+            if let Some((field, value, max)) =
+                bounds.into_iter().find(|(_, value, max)| value > max)
+            {
+                let place = format!("jobs[{position}].retries[{number}].{field}");
+                return Err(Rejected::bounds(&place, value, 0, max));
+            }
+        }
+        Ok(())
+    }
 }
 
 fn check_name(place: &str, name: &str) -> Result<(), Rejected> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
-    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(allowed) {
+    // Names become directories: `.` and `..` are other ones.
+    let standing = name == "." || name == "..";
+    if name.is_empty() || name.len() > NAME_MAX || standing || !name.chars().all(allowed) {
         return Err(Rejected::invalid(
             place.to_string(),
             format!("`{name}` is not a name"),
-            "use 1 to 128 letters, digits and the signs - _ . +",
+            "use 1 to 128 letters, digits and the signs - _ . +, other than `.` and `..`",
         ));
     }
     Ok(())
@@ -243,13 +268,13 @@ fn check_path(place: &str, path: &str) -> Result<(), Rejected> {
         && !path.contains('\0')
         && path
             .split('/')
-            .all(|segment| segment != ".." && !segment.is_empty());
+            .all(|segment| !matches!(segment, "" | "." | ".."));
     if inside {
         return Ok(());
     }
     Err(Rejected::invalid(
         place.to_string(),
         format!("`{path}` does not name a place inside the scratch directory"),
-        "use a relative path without `..`",
+        "use a relative path without `.` and `..`",
     ))
 }
