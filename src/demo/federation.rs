@@ -54,11 +54,10 @@ pub struct Federation {
     /// The scheduler's address.
     pub server: String,
     processes: Vec<(String, Child)>,
-    kept: bool,
 }
 
 impl Federation {
-    /// Writes the files and starts the processes; returns once the scheduler answers.
+    /// Writes its file and starts the scheduler; returns once that listens.
     ///
     /// # Errors
     /// A file cannot be written, or the scheduler does not come up.
@@ -70,7 +69,6 @@ impl Federation {
             directory,
             server: String::new(),
             processes: Vec::new(),
-            kept: false,
         };
         federation.write_scheduler_file()?;
         federation.spawn("scheduler", &["serve", "--config", "scheduler.toml"])?;
@@ -80,10 +78,6 @@ impl Federation {
             federation.server,
             federation.directory.display()
         );
-        for (site, nodes) in SITES {
-            federation.write_site_file(site, nodes)?;
-            federation.spawn(site, &["agent", "--config", &format!("{site}.toml")])?;
-        }
         Ok(federation)
     }
 
@@ -216,11 +210,16 @@ impl Federation {
         }
     }
 
-    /// Returns once every site has a session and has reported its nodes.
+    /// Starts the agents; returns once every site has a session and has reported
+    /// its nodes.
     ///
     /// # Errors
-    /// A process ended, or it takes too long.
-    pub async fn wait_for_sites(&mut self, scheduler: &Scheduler) -> Result<(), Failure> {
+    /// A process does not start or ended, or it takes too long.
+    pub async fn join_sites(&mut self, scheduler: &Scheduler) -> Result<(), Failure> {
+        for (site, nodes) in SITES {
+            self.write_site_file(site, nodes)?;
+            self.spawn(site, &["agent", "--config", &format!("{site}.toml")])?;
+        }
         let deadline = Instant::now() + START_MAX;
         loop {
             self.check()?;
@@ -283,7 +282,6 @@ impl Federation {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.kill_all();
-        self.kept = true;
         // What cannot be removed stays below the system's temporary directory.
         let _ = std::fs::remove_dir_all(&self.directory);
     }
@@ -361,9 +359,7 @@ impl Federation {
 
 impl Drop for Federation {
     fn drop(&mut self) {
-        if !self.kept {
-            self.kill_all();
-        }
+        self.kill_all();
     }
 }
 
