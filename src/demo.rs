@@ -75,9 +75,10 @@ async fn work(federation: &mut Federation, args: &Args) -> Result<(), Failure> {
         ..Remote::default()
     };
     let scheduler = Scheduler::of(&remote)?;
-    federation.wait_for_sites(&scheduler).await?;
-    println!("three sites have joined: meyrin and wigner (owned), cloud-west (leased)");
+    // Work may come before there is a site: so all compete from the first place on.
     let submitted = batches::submit(federation, args.events)?;
+    federation.join_sites(&scheduler).await?;
+    println!("\nthree sites have joined: meyrin and wigner (owned), cloud-west (leased)");
     let competition = watch(&scheduler, federation, &submitted).await?;
     report::print(&scheduler, &submitted, &competition).await?;
     let higgs = &submitted[0];
