@@ -258,22 +258,8 @@ impl AttemptDir {
         }
     }
 
-    /// Closes an attempt that has not started as `NotRun`, under its lock: a
-    /// slow shim that locks later finds the record and refuses.
-    pub fn close_not_run(&self) -> Result<Closed, AttemptError> {
-        self.close_unstarted(Outcome::NotRun)
-    }
-
-    /// Closes an attempt that has not started as one that could not be, under
-    /// its lock. The message says why and what to do.
-    pub fn close_start_failed(&self, message: &str) -> Result<Closed, AttemptError> {
-        self.close_unstarted(Outcome::StartFailed {
-            message: message.to_owned(),
-        })
-    }
-
     /// Closes an attempt that has not started with this outcome, under its
-    /// lock. What it answers otherwise changes nothing on disk.
+    /// lock: a slow shim that locks later finds the record and refuses. What it answers otherwise changes nothing on disk.
     pub fn close_unstarted(&self, outcome: Outcome) -> Result<Closed, AttemptError> {
         let lock = match Lock::take(&self.path.join(LOCK))? {
             Ok(lock) => lock,

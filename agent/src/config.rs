@@ -116,14 +116,6 @@ impl Config {
         })?;
         site_file::read(&text, path)
     }
-
-    /// Declared nodes of all clusters.
-    pub fn node_count(&self) -> usize {
-        self.clusters
-            .iter()
-            .map(|cluster| cluster.nodes.len())
-            .sum()
-    }
 }
 
 /// What is in force, on one line, without secrets.

@@ -27,7 +27,7 @@
 //! Entry point: [`main`].
 
 mod command;
-mod environment;
+pub(crate) mod environment;
 mod guard;
 mod job;
 pub mod run;

@@ -499,7 +499,7 @@ fn an_attempt_closed_before_its_shim_came_never_starts() {
     let mut site = Site::new();
     let lease = script(1, Confinement::Namespace, "echo x > runs");
     let dir = site.create(&lease);
-    let Closed::Unstarted(record) = dir.close_not_run().unwrap() else {
+    let Closed::Unstarted(record) = dir.close_unstarted(Outcome::NotRun).unwrap() else {
         panic!("nothing runs")
     };
     assert_eq!(record.outcome, Outcome::NotRun);
@@ -513,8 +513,12 @@ fn closing_comes_too_late_once_the_shim_is_there() {
     let mut site = Site::new();
     let dir = site.start(&script(1, Confinement::Namespace, "sleep 3011"));
     let shim_pid = shim_pid(&dir);
-    assert_eq!(dir.close_not_run().unwrap(), Closed::Running { shim_pid });
-    assert!(site.driver.kill(&dir).unwrap());
+    assert_eq!(
+        dir.close_unstarted(Outcome::NotRun).unwrap(),
+        Closed::Running { shim_pid }
+    );
+    let shim = nix::unistd::Pid::from_raw(shim_pid);
+    nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGKILL).unwrap();
     assert_eq!(site.end_of(&dir).outcome, Outcome::Lost);
 }
 

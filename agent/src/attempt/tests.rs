@@ -104,17 +104,18 @@ fn the_deadline_is_the_leases_until_one_is_set() {
 #[test]
 fn closing_an_unstarted_attempt_is_final() {
     let (_root, dir) = created(&lease(3));
-    let Closed::Unstarted(record) = dir.close_start_failed("no input").unwrap() else {
+    let failed = Outcome::StartFailed {
+        message: "no input".to_owned(),
+    };
+    let Closed::Unstarted(record) = dir.close_unstarted(failed.clone()).unwrap() else {
         panic!("nothing started")
     };
-    assert_eq!(
-        record.outcome,
-        Outcome::StartFailed {
-            message: "no input".to_owned()
-        }
-    );
+    assert_eq!(record.outcome, failed);
     assert_eq!(dir.phase().unwrap(), Phase::Ended(record.clone()));
-    assert_eq!(dir.close_not_run().unwrap(), Closed::Ended(record.clone()));
+    assert_eq!(
+        dir.close_unstarted(Outcome::NotRun).unwrap(),
+        Closed::Ended(record.clone())
+    );
     assert_eq!(dir.record_lost().unwrap(), Some(record));
 }
 
@@ -123,7 +124,10 @@ fn a_started_attempt_whose_shim_died_is_lost_not_unrun() {
     let (_root, dir) = created(&lease(3));
     start_and_die(&dir);
     assert_eq!(dir.phase().unwrap(), Phase::ShimDied);
-    assert_eq!(dir.close_not_run().unwrap(), Closed::ShimDied);
+    assert_eq!(
+        dir.close_unstarted(Outcome::NotRun).unwrap(),
+        Closed::ShimDied
+    );
     let record = dir.record_lost().unwrap().unwrap();
     assert_eq!(
         (record.outcome.clone(), record.usage.started_ms),

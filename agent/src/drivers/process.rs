@@ -30,14 +30,11 @@ use nix::unistd::{User, getuid};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::attempt::{AttemptDir, AttemptError, LeaseId, Phase};
+use crate::shim::environment::SHIM_DIR_VARIABLE;
 pub use nodes::{DeclaredNode, DeclaredTaint, node_reports, overcommitment};
 use pidfd::Pidfd;
 pub use state_dir::{StateDirError, check_state_dir};
 use watch::Watch;
-
-/// In a shim's environment: the directory of its attempt, by which a sweep
-/// knows it.
-pub const SHIM_DIR_VARIABLE: &str = "JERO_SHIM_DIR";
 
 /// The hidden verb of `jero` that runs a shim.
 pub const SHIM_VERB: &str = "attempt-shim";
@@ -169,24 +166,14 @@ impl ProcessDriver {
     /// Asks the shim to stop its job: SIGTERM to the tree, SIGKILL after the
     /// lease's grace, outcome `Stopped`. `false` if no shim holds the lock: it
     /// has ended, or has not begun and is to be closed by
-    /// [`AttemptDir::close_not_run`].
+    /// [`AttemptDir::close_unstarted`].
     pub fn stop(&self, dir: &AttemptDir) -> Result<bool, DriverError> {
-        signal(dir, Signal::SIGTERM)
-    }
-
-    /// Kills the shim itself, and with it the job. The attempt's outcome is
-    /// then `Lost`. For shims that do not answer [`ProcessDriver::stop`].
-    pub fn kill(&self, dir: &AttemptDir) -> Result<bool, DriverError> {
-        signal(dir, Signal::SIGKILL)
-    }
-}
-
-fn signal(dir: &AttemptDir, signal: Signal) -> Result<bool, DriverError> {
-    match shim_of(dir)? {
-        None => Ok(false),
-        Some(pidfd) => pidfd
-            .signal(signal)
-            .map_err(DriverError::system("signal a shim")),
+        match shim_of(dir)? {
+            None => Ok(false),
+            Some(pidfd) => pidfd
+                .signal(Signal::SIGTERM)
+                .map_err(DriverError::system("signal a shim")),
+        }
     }
 }
 

@@ -23,8 +23,14 @@ use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
-use super::tree::SCRATCH_VARIABLE;
 use crate::attempt::{AttemptDir, LeaseRecord};
+
+/// In a job's environment: its working directory.
+pub(crate) const SCRATCH_VARIABLE: &str = "JERO_SCRATCH";
+
+/// In a shim's environment, not in its job's: the directory of its attempt, by
+/// which a sweep knows it.
+pub(crate) const SHIM_DIR_VARIABLE: &str = "JERO_SHIM_DIR";
 
 /// Where programs are looked for.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

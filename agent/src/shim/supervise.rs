@@ -1,5 +1,5 @@
 //! A started job watched to its end: performs the effects of `run`, moves the
-//! output from pipes to kept logs, measures, and writes the exit record.
+//! output from pipes to kept logs, measures, and gives the exit record.
 //!
 //! One `poll` sleeps on the guard's words, signals, one timer on
 //! `CLOCK_BOOTTIME` (it fires on waking from suspend, too) and the two output

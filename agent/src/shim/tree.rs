@@ -16,10 +16,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
-use crate::drivers::process::SHIM_DIR_VARIABLE;
-
-/// In a job's environment: its working directory.
-pub(crate) const SCRATCH_VARIABLE: &str = "JERO_SCRATCH";
+use super::environment::{SCRATCH_VARIABLE, SHIM_DIR_VARIABLE};
 
 const SWEEP_MAX: Duration = Duration::from_secs(10);
 const SWEEP_PAUSE: Duration = Duration::from_millis(10);
