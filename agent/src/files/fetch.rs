@@ -7,9 +7,12 @@ use super::patience::Patience;
 use super::{Files, blocking};
 use crate::attempt::{AttemptDir, InputFile, OutputsOf};
 use jeroboam_proto::v1;
+use jeroboam_units::Bytes;
 
 /// Of one attempt.
 const FILES_MAX: usize = 100_000;
+/// Of one attempt, all files together.
+const BYTES_MAX: Bytes = Bytes(10 << 30);
 /// Times a content may be crowded out of the cache between its arrival and
 /// its copy.
 const EVICTIONS_MAX: u32 = 3;
@@ -20,12 +23,14 @@ impl Files {
     /// `inputs/<job name>/<index>/<path>`.
     ///
     /// # Errors
-    /// One cannot be had, or leads out of the directory: in words.
+    /// One cannot be had, or leads out of the directory, or they are too many
+    /// or too much: in words.
     pub async fn fetch(&self, dir: &AttemptDir) -> Result<(), String> {
         let reading = dir.clone();
         let record = blocking(move || reading.lease()).await;
         let record = record.map_err(|error| error.to_string())?;
         let mut inputs = record.inputs;
+        check_bounds(&inputs)?;
         for of in &record.outputs_of {
             self.list(of, &mut inputs).await?;
         }
@@ -81,11 +86,7 @@ impl Files {
                     executable: file.executable,
                 });
             }
-            if inputs.len() > FILES_MAX {
-                return Err(format!(
-                    "there are more than {FILES_MAX} inputs; pack outputs into fewer files"
-                ));
-            }
+            check_bounds(inputs)?;
             if page.next_page_token.is_empty() {
                 return Ok(());
             }
@@ -124,6 +125,23 @@ impl Files {
     }
 }
 
+/// Before anything is transferred, by the sizes that the scheduler declares.
+fn check_bounds(inputs: &[InputFile]) -> Result<(), String> {
+    if inputs.len() > FILES_MAX {
+        return Err(format!(
+            "there are more than {FILES_MAX} inputs; pack outputs into fewer files"
+        ));
+    }
+    let sizes = inputs.iter().map(|input| input.size_bytes);
+    let size = Bytes(sizes.fold(0, u64::saturating_add));
+    if size > BYTES_MAX {
+        return Err(format!(
+            "the inputs are {size} together, more than the {BYTES_MAX} that an attempt may have; split the job, or let it take fewer outputs of others"
+        ));
+    }
+    Ok(())
+}
+
 /// The place of a relative path that stays inside.
 fn inside(scratch: &Path, path: &str) -> Option<PathBuf> {
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
@@ -137,6 +155,21 @@ fn inside(scratch: &Path, path: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn inputs_are_bounded_in_bytes_and_the_bound_is_named() {
+        let of = |size_bytes| InputFile {
+            path: "a".to_owned(),
+            digest: String::new(),
+            size_bytes,
+            executable: false,
+        };
+        assert_eq!(check_bounds(&[of(4 << 30), of(6 << 30)]), Ok(()));
+        for sizes in [[4 << 30, (6 << 30) + 1], [u64::MAX, u64::MAX]] {
+            let refused = check_bounds(&sizes.map(of)).expect_err("too much");
+            assert!(refused.contains("more than the 10GiB"), "{refused}");
+        }
+    }
 
     #[test]
     fn paths_stay_inside() {
