@@ -9,6 +9,7 @@
 //! Entry points: [`run`] for the agent, [`shim::main`] for the hidden verb.
 
 pub mod attempt;
+mod backoff;
 pub mod config;
 pub mod drivers;
 pub mod files;

@@ -4,8 +4,8 @@
 //! Rules: nobody else touches the machine; effects are performed in their
 //! order, those of one attempt strictly so (`lanes`); the task itself never
 //! waits for a disk, a process or the network, so that heartbeats go out
-//! whatever hangs. What an effect costs is bounded: eight lanes for the disk,
-//! a bounded number of transfers (`files`), a bounded number of log tails.
+//! whatever hangs. What an effect costs is bounded: nine lanes for the disk, a
+//! bounded number of transfers (`files`), a bounded number of log tails.
 //!
 //! It decides nothing about leases (`state`) and nothing about processes
 //! (`shim`). When it stops, jobs run on under their shims, until their contact
@@ -13,7 +13,6 @@
 //!
 //! Entry point: [`Session::run`].
 
-mod backoff;
 pub mod dial;
 mod followers;
 mod lanes;
@@ -59,6 +58,8 @@ enum Feedback {
         read: Input,
         room: OwnedSemaphorePermit,
     },
+    /// The disk did not take the allegiance for this stream.
+    NotPledged { connection: u64 },
     /// The disk or the host did not let it happen: try again.
     Again(LeaseId, Effect),
 }
@@ -72,7 +73,7 @@ struct Waiting {
 /// The agent's one task and all that it owns.
 pub struct Session {
     machine: Machine,
-    state_dir: StateDir,
+    state_dir: Arc<StateDir>,
     attempts: PathBuf,
     nodes: Vec<v1::NodeReport>,
     driver: Arc<ProcessDriver>,
@@ -159,7 +160,7 @@ impl Session {
         let session = Self {
             machine,
             attempts: state_dir.attempts(),
-            state_dir,
+            state_dir: Arc::new(state_dir),
             nodes,
             driver: Arc::new(ProcessDriver::new(program, ended)?),
             lanes: Lanes::start().map_err(AgentError::Threads)?,
@@ -191,6 +192,7 @@ impl Session {
                         match feedback {
                             Feedback::Happened(input) => self.take(input),
                             Feedback::Piece { read, room } => self.take_piece(read, room),
+                            Feedback::NotPledged { connection } => self.drop_line(connection),
                             Feedback::Again(lease, effect) if self.machine.holds(lease) => {
                                 self.perform(effect);
                             }
@@ -248,14 +250,7 @@ impl Session {
                 message,
             }),
             Event::Broken { connection } => {
-                if self
-                    .line
-                    .as_ref()
-                    .is_some_and(|line| line.connection == connection)
-                {
-                    self.line = None;
-                    self.outbox.clear();
-                }
+                self.drop_line(connection);
                 self.take(Input::StreamBroken { connection });
             }
         }

@@ -1,26 +1,24 @@
 //! Which failed calls are repeated, when, and for how long.
 
-use std::time::Duration;
-
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
 
-const FIRST: Duration = Duration::from_millis(200);
-const LONGEST: Duration = Duration::from_secs(30);
+use crate::backoff::Backoff;
+use crate::session::dial;
+
 /// Refusals in a row after which there is no point any more.
 const REFUSALS_MAX: u32 = 6;
 
 /// One content's patience.
 #[derive(Debug)]
 pub(super) struct Patience {
-    next: Duration,
+    backoff: Backoff,
     refusals: u32,
 }
 
 impl Patience {
     pub fn new() -> Self {
         Self {
-            next: FIRST,
+            backoff: Backoff::soon(),
             refusals: 0,
         }
     }
@@ -42,10 +40,9 @@ impl Patience {
             }
             Kind::Final => return Err(told(status)),
         }
-        tracing::debug!(wait = ?self.next, "a transfer is tried again: {}", told(status));
-        // Between half and all of it, so that a thousand attempts do not come at once.
-        tokio::time::sleep(self.next.mul_f64(rand::random_range(0.5..1.0))).await;
-        self.next = (self.next * 2).min(LONGEST);
+        let wait = self.backoff.wait();
+        tracing::debug!(?wait, "a transfer is tried again: {}", told(status));
+        tokio::time::sleep(wait).await;
         Ok(())
     }
 }
@@ -76,10 +73,7 @@ impl Kind {
 
 /// A status with its remedy.
 fn told(status: &Status) -> String {
-    let remedy = status
-        .get_details_error_info()
-        .and_then(|mut info| info.metadata.remove("remedy"));
-    match remedy {
+    match dial::remedy(status) {
         Some(remedy) => format!("{}; {remedy}", status.message()),
         None => format!("{} ({:?})", status.message(), status.code()),
     }
@@ -95,7 +89,6 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(patience.bear(&Status::unavailable("away")).await, Ok(()));
         }
-        assert_eq!(patience.next, LONGEST);
         let full = Status::resource_exhausted("full");
         for _ in 1..REFUSALS_MAX {
             assert_eq!(patience.bear(&full).await, Ok(()));

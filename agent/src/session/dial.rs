@@ -10,6 +10,7 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
+use tonic_types::StatusExt as _;
 
 use crate::AgentError;
 use crate::config::Config;
@@ -86,4 +87,10 @@ pub fn site(channel: &Authorized) -> SiteClient<Authorized> {
 /// For files.
 pub fn files(channel: &Authorized) -> FilesClient<Authorized> {
     FilesClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+/// What the scheduler says to do about a status of its.
+pub(crate) fn remedy(status: &tonic::Status) -> Option<String> {
+    let mut info = status.get_details_error_info()?;
+    info.metadata.remove("remedy")
 }

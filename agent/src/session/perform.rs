@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::stream::Redial;
 use super::{Feedback, Session, Waiting, wire};
 use crate::attempt::{AttemptDir, Closed, ExitRecord, LeaseId, LeaseRecord, boot};
 use crate::drivers::process::ProcessDriver;
@@ -149,7 +150,7 @@ impl Session {
             Effect::PersistAllegiance {
                 connection,
                 allegiance,
-            } => self.pledge(connection, &allegiance),
+            } => self.pledge(connection, allegiance),
             Effect::PersistLease(record) => {
                 let root = self.attempts.clone();
                 self.in_lane(record.lease, move |job| job.persist(&root, &record));
@@ -215,25 +216,41 @@ impl Session {
             return;
         }
         tracing::error!(site = self.site, "the agent ends the session: {why}");
-        let slowly = matches!(why, state::Closed::ForeignFederation { .. });
+        let redial = match why {
+            state::Closed::ForeignFederation { .. } => Redial::Slowly,
+            state::Closed::OlderTerm { .. }
+            | state::Closed::Silent { .. }
+            | state::Closed::NoVerdict(_)
+            | state::Closed::Protocol(_) => Redial::Soon,
+        };
         if let Some(line) = self.line.take() {
-            let _ = line.close.send(slowly);
+            let _ = line.close.send(redial);
         }
         self.outbox.clear();
     }
 
-    /// Rare (a first welcome, a restored scheduler), so the task waits for it.
-    fn pledge(&mut self, connection: u64, allegiance: &Allegiance) {
-        match self.state_dir.pledge(allegiance) {
-            Ok(()) => {
-                let pledged = Input::AllegiancePersisted { connection };
-                let _ = self.feedback.send(Feedback::Happened(pledged));
-            }
-            Err(why) => {
-                tracing::error!(site = self.site, "cannot write down the federation: {why}");
-                // Without a line the keeper dials again, and it is tried again.
-                self.line = None;
-            }
+    /// The machine lists nothing over this stream until it hears that it is done.
+    fn pledge(&self, connection: u64, allegiance: Allegiance) {
+        let (state_dir, feedback) = (Arc::clone(&self.state_dir), self.feedback.clone());
+        let site = self.site.clone();
+        self.lanes.run_own(move || {
+            let told = match state_dir.pledge(&allegiance) {
+                Ok(()) => Feedback::Happened(Input::AllegiancePersisted { connection }),
+                Err(why) => {
+                    tracing::error!(site, "cannot write down the federation: {why}");
+                    Feedback::NotPledged { connection }
+                }
+            };
+            // As with attempts: the next agent looks at the disk.
+            let _ = feedback.send(told);
+        });
+    }
+
+    /// Without a line the keeper dials again, and it is tried again.
+    pub(super) fn drop_line(&mut self, connection: u64) {
+        if self.speaks_on(connection) {
+            self.line = None;
+            self.outbox.clear();
         }
     }
 

@@ -123,7 +123,7 @@ impl StateDir {
         })
     }
 
-    /// Which agent this is.
+    /// Which agent this is, as found when it was opened.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -138,14 +138,18 @@ impl StateDir {
         self.path.join("cache")
     }
 
-    /// Writes down, durably, to whom the agent belongs from now on.
+    /// Writes down, durably, to whom the agent belongs from now on: what the
+    /// next one that opens this finds. One call at a time, the latest last.
     ///
     /// # Errors
     /// The disk's.
-    pub fn pledge(&mut self, allegiance: &Allegiance) -> Result<(), StateError> {
-        self.identity.federation.clone_from(&allegiance.federation);
-        self.identity.lineage = allegiance.lineage;
-        write_identity(&self.path, &self.identity)
+    pub fn pledge(&self, allegiance: &Allegiance) -> Result<(), StateError> {
+        let identity = Identity {
+            federation: allegiance.federation.clone(),
+            lineage: allegiance.lineage,
+            ..self.identity.clone()
+        };
+        write_identity(&self.path, &identity)
     }
 
     /// The attempts on disk and how far each had got.

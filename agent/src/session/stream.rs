@@ -11,11 +11,10 @@ use jeroboam_proto::v1;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
 
-use super::backoff::Backoff;
 use super::dial::{self, Authorized};
 use super::wire;
+use crate::backoff::Backoff;
 use crate::state::message::Down;
 
 /// Messages under way in each direction.
@@ -49,20 +48,29 @@ pub struct Line {
     pub connection: u64,
     /// What is sent.
     pub sender: mpsc::Sender<v1::AgentMessage>,
-    /// Ends the stream; true: somebody has to act before the next can be better.
-    pub close: oneshot::Sender<bool>,
+    /// Ends the stream, and says when the next is to be tried.
+    pub close: oneshot::Sender<Redial>,
+}
+
+/// When to dial again after the shell closed a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redial {
+    /// The next may be better.
+    Soon,
+    /// Somebody has to act before it can be.
+    Slowly,
 }
 
 enum End {
     Lost(Status),
     Refused(Status),
-    Closed { slowly: bool },
+    Closed(Redial),
     Shell,
 }
 
 /// Runs until the shell is gone.
 pub async fn keep(channel: Authorized, site: String, events: mpsc::Sender<Event>) {
-    let mut soon = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+    let mut soon = Backoff::soon();
     let mut slow = Backoff::new(Duration::from_secs(5), Duration::from_secs(60));
     for connection in 1.. {
         let mut pronounced = false;
@@ -76,8 +84,8 @@ pub async fn keep(channel: Authorized, site: String, events: mpsc::Sender<Event>
         }
         let wait = match &end {
             End::Shell => return,
-            End::Lost(_) | End::Closed { slowly: false } => soon.wait(),
-            End::Refused(_) | End::Closed { slowly: true } => slow.wait(),
+            End::Lost(_) | End::Closed(Redial::Soon) => soon.wait(),
+            End::Refused(_) | End::Closed(Redial::Slowly) => slow.wait(),
         };
         tell(&site, &end, wait);
         tokio::select! {
@@ -108,7 +116,7 @@ async fn converse(
     // The scheduler may answer only after the hello, which the shell sends.
     let opening = client.session(ReceiverStream::new(outgoing));
     let mut incoming = tokio::select! {
-        slowly = &mut closed => return closed_by_shell(slowly),
+        redial = &mut closed => return closed_by_shell(redial),
         opened = opening => match opened {
             Ok(response) => response.into_inner(),
             Err(status) => return end_of(status),
@@ -116,7 +124,7 @@ async fn converse(
     };
     loop {
         let message = tokio::select! {
-            slowly = &mut closed => return closed_by_shell(slowly),
+            redial = &mut closed => return closed_by_shell(redial),
             message = incoming.message() => match message {
                 Ok(Some(message)) => message,
                 Ok(None) => return End::Lost(Status::unavailable("the scheduler ended the session")),
@@ -139,10 +147,9 @@ async fn converse(
     }
 }
 
-fn closed_by_shell(slowly: Result<bool, oneshot::error::RecvError>) -> End {
-    End::Closed {
-        slowly: slowly.unwrap_or(false),
-    }
+/// A line that was only dropped is dialed again soon.
+fn closed_by_shell(redial: Result<Redial, oneshot::error::RecvError>) -> End {
+    End::Closed(redial.unwrap_or(Redial::Soon))
 }
 
 fn end_of(status: Status) -> End {
@@ -170,7 +177,7 @@ fn end_of(status: Status) -> End {
 fn tell(site: &str, end: &End, wait: Duration) {
     let wait_ms = wait.as_millis() as u64;
     match end {
-        End::Shell | End::Closed { .. } => {}
+        End::Shell | End::Closed(_) => {}
         End::Lost(status) => {
             tracing::warn!(
                 site,
@@ -201,9 +208,6 @@ fn words(status: &Status) -> String {
 
 /// What the scheduler says to do, or what there is to do about such a refusal.
 fn remedy(status: &Status) -> String {
-    let told = status
-        .get_details_error_info()
-        .and_then(|info| info.metadata.get("remedy").cloned());
     let known = match status.code() {
         Code::Unauthenticated => "check token_file against the scheduler's for this site",
         Code::PermissionDenied => "this token is not this site's; check site and token_file",
@@ -214,5 +218,5 @@ fn remedy(status: &Status) -> String {
         }
         _ => "check that agent and scheduler are at most one minor version apart",
     };
-    told.unwrap_or_else(|| known.to_owned())
+    dial::remedy(status).unwrap_or_else(|| known.to_owned())
 }

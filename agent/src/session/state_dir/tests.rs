@@ -15,7 +15,7 @@ fn change(path: &Path, edit: impl FnOnce(&mut Identity)) {
 #[test]
 fn one_agent_at_a_time_and_the_same_one_again() {
     let dir = tempfile::tempdir().unwrap();
-    let mut first = open(dir.path()).unwrap();
+    let first = open(dir.path()).unwrap();
     let incarnation = first.identity().incarnation.clone();
     let allegiance = Allegiance {
         federation: "f".into(),

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
+const SOON: Duration = Duration::from_millis(200);
+const SOON_LONGEST: Duration = Duration::from_secs(30);
+
 /// Waits that double from `first` to `longest`.
 #[derive(Debug, Clone)]
 pub struct Backoff {
@@ -20,6 +23,11 @@ impl Backoff {
             longest,
             next: first,
         }
+    }
+
+    /// For what is expected back: soon, and never more than half a minute apart.
+    pub fn soon() -> Self {
+        Self::new(SOON, SOON_LONGEST)
     }
 
     /// It worked: start over.
