@@ -1,5 +1,5 @@
 //! What the outside is to do once an event is durable. The core does nothing
-//! itself; the service and the simulator carry effects out.
+//! itself; the service carries effects out.
 
 use crate::ids::{BatchId, LeaseId, SiteId};
 use crate::job::{AttemptRecord, Batch, Job};

@@ -2,8 +2,8 @@
 //!
 //! [`world::World::apply`] changes the state by one event and says what is to be
 //! done outside; [`round::plan_round`] decides which waiting tasks get which
-//! places. The service, the simulator, the benchmarks and the tests drive these
-//! two and nothing else. There is no clock, no I/O and no randomness in here;
+//! places. The service, `jero plan`, the benchmarks and the tests drive these two
+//! and nothing else. There is no clock, no I/O and no randomness in here;
 //! `clippy.toml` beside this crate keeps them out.
 //!
 //! Where to start reading: [`event`] (all that can happen), [`world`], then

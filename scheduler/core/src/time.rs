@@ -1,5 +1,5 @@
 //! Time as a parameter: milliseconds since the Unix epoch, handed in by whoever
-//! drives the core (the service's clock or the simulator's).
+//! drives the core (the service's clock, or times written in a file).
 
 use serde::{Deserialize, Serialize};
 use std::ops::{Add, Sub};
