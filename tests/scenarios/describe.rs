@@ -134,7 +134,12 @@ fn nodes(world: &World) -> Vec<String> {
             tell::amounts(&node.report.capacity, world),
         )
     };
-    world.nodes().iter().map(tell).collect()
+    world
+        .nodes()
+        .iter()
+        .filter(|node| node.is_known())
+        .map(tell)
+        .collect()
 }
 
 fn site(site: &jeroboam_core::site::Site, world: &World) -> String {

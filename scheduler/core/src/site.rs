@@ -87,7 +87,7 @@ pub struct Site {
     pub cost_reserved_micro_eur: i64,
     /// Sum of what its present nodes have.
     pub capacity: Resources,
-    /// Its nodes by name.
+    /// Its known nodes by name.
     pub nodes: BTreeMap<String, NodeId>,
 }
 
@@ -154,6 +154,11 @@ pub struct Node {
 }
 
 impl Node {
+    /// False once nobody reports it and nothing is held on it: it is forgotten.
+    pub fn is_known(&self) -> bool {
+        self.present || self.running > 0
+    }
+
     /// What is left; negative where the capacity shrank below what is held.
     pub fn free(&self) -> Resources {
         self.report.capacity.minus(&self.held)

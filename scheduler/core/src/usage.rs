@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub const STEP_MS: i64 = 600_000;
 /// Fractional bits of the average.
 pub const FRACTION_BITS: u32 = 16;
+/// After so many half-lives the past cannot be told from none: not folded further.
+pub const HALF_LIVES_MAX: i64 = 16;
 const ONE: i128 = 1 << 32;
 
 /// Decayed average of a vector of amounts.
@@ -50,6 +52,16 @@ impl Usage {
             *sum = 0;
         }
         self.seen = ((i128::from(self.seen) * decay + ONE * (ONE - decay)) / ONE) as i64;
+    }
+
+    /// What folding comes to when the same was `held` for very long until `end`.
+    pub fn settle(&mut self, held: &Resources, end: TimeMs) {
+        *self = Usage {
+            integral: [0; DIMENSIONS],
+            counted_until: end,
+            average: held.0.map(|amount| amount << FRACTION_BITS),
+            seen: ONE as i64,
+        };
     }
 
     /// Starts counting at `now` with no past.

@@ -28,7 +28,7 @@ use crate::rejected::Rejected;
 use crate::resources::EXTENDED;
 use crate::site::{Node, Site};
 use crate::time::TimeMs;
-use crate::usage::{Decay, STEP_MS};
+use crate::usage::{Decay, HALF_LIVES_MAX, STEP_MS};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -52,6 +52,8 @@ pub struct World {
     batches: BTreeMap<BatchId, Batch>,
     jobs: BTreeMap<JobId, Job>,
     requests: BTreeMap<String, BatchId>,
+    /// Slots of `nodes` whose node was forgotten.
+    free_nodes: Vec<NodeId>,
 }
 
 impl World {
@@ -124,7 +126,7 @@ impl World {
             let d = EXTENDED + position;
             let kept = policy.extended_resources.get(position) == Some(name);
             let asked = |class| self.classes.needs(class).resources[d] != 0;
-            let there = |node: &Node| node.report.capacity[d] != 0;
+            let there = |node: &Node| node.is_known() && node.report.capacity[d] != 0;
             if !kept && (self.nodes.iter().any(there) || self.classes.iter().any(asked)) {
                 return Err(Rejected::invalid(
                     "policy.extended_resources",
@@ -163,6 +165,7 @@ impl World {
         if self.step_end > now {
             return Ok(());
         }
+        self.settle_usage(now);
         let decay = Decay::of_half_life(self.policy.usage_half_life_ms);
         while self.step_end <= now {
             let end = self.step_end;
@@ -172,6 +175,20 @@ impl World {
             self.step_end = end + STEP_MS;
         }
         Ok(())
+    }
+
+    /// After a gap of very many steps, in which all held what they hold, folding them
+    /// one by one would take long and come to this.
+    fn settle_usage(&mut self, now: TimeMs) {
+        let steps = (now - self.step_end) / STEP_MS + 1;
+        if steps <= HALF_LIVES_MAX * self.policy.usage_half_life_ms / STEP_MS {
+            return;
+        }
+        let end = self.step_end + (steps - 1) * STEP_MS;
+        self.queues
+            .iter_mut()
+            .for_each(|queue| queue.usage.settle(&queue.held, end));
+        self.step_end = end + STEP_MS;
     }
 
     /// The time of the last event.
@@ -209,7 +226,8 @@ impl World {
         &self.sites
     }
 
-    /// All nodes ever reported, by id.
+    /// All nodes, by id. A forgotten one stands there, not [`Node::is_known`], until
+    /// another takes its id.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }

@@ -105,7 +105,7 @@ pub fn waiting_reason(world: &World, now: TimeMs, leaf: QueueId, needs: &Needs) 
 
 fn refusals(world: &World, now: TimeMs, needs: &Needs) -> BTreeMap<(SiteId, Refusal), u32> {
     let mut counts = BTreeMap::new();
-    for node in world.nodes() {
+    for node in world.nodes().iter().filter(|node| node.is_known()) {
         if let Some(cause) = refusal(world, now, &Taken::default(), needs, node) {
             *counts.entry((node.site, cause)).or_default() += 1;
         }

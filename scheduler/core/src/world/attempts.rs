@@ -184,6 +184,7 @@ impl World {
             ended: self.now,
             end,
         }));
+        self.forget_unknown(active.node);
         self.settle(task.job, effects);
     }
 

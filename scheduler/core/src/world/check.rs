@@ -1,12 +1,12 @@
 //! The World's invariants, stated once and asserted by every test after every event.
 
 use super::World;
-use crate::ids::{ClassId, QueueId};
+use crate::ids::{ClassId, NodeId, QueueId};
 use crate::job::{Job, Tasks};
 use crate::queue::Pending;
 use crate::ranges::RangeSet;
 use crate::resources::Resources;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default, PartialEq, Debug, Clone)]
 struct Sums {
@@ -25,6 +25,7 @@ impl World {
         self.check_tasks();
         self.check_queues();
         self.check_places();
+        self.check_nodes();
         self.check_batches();
     }
 
@@ -153,6 +154,25 @@ impl World {
                 site.spec.name
             );
         }
+    }
+
+    /// Sites list the known nodes, the ids of all others are free.
+    fn check_nodes(&self) {
+        let mut listed = 0;
+        for site in &self.sites {
+            for (name, id) in &site.nodes {
+                let node = self.node(*id);
+                let same = node.is_known() && node.site == site.id && node.report.name == *name;
+                assert!(same, "{}: lists {name}", site.spec.name);
+            }
+            listed += site.nodes.len();
+        }
+        let free: BTreeSet<NodeId> = self.free_nodes.iter().copied().collect();
+        let known = free.iter().any(|id| self.node(*id).is_known());
+        assert!(
+            !known && listed + free.len() == self.nodes.len(),
+            "free ids of nodes: {free:?}"
+        );
     }
 
     fn check_batches(&self) {

@@ -1,7 +1,8 @@
 //! What a site has: its nodes as its agent reports them.
 //!
 //! A node that is no longer reported stays known while something is held on it,
-//! and comes back under its name. What a site has in all is kept, since no sum
+//! and comes back under its name; after that it is forgotten and its id is given to
+//! another. Only open leases name a node, and those hold something on it. What a site has in all is kept, since no sum
 //! over the federation may leave the bounds that the fair share computes in.
 
 use super::World;
@@ -10,9 +11,10 @@ use crate::ids::{NodeId, SiteId};
 use crate::rejected::Rejected;
 use crate::resources::Resources;
 use crate::site::{Node, NodeReport};
+use crate::spec::{LIST_MAX, NAME_MAX, SPEC_BYTES_MAX};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Nodes that one site may have.
+/// Known nodes that one site may have.
 pub const NODES_PER_SITE_MAX: usize = 100_000;
 
 impl World {
@@ -52,24 +54,11 @@ impl World {
         let mut changed: BTreeMap<&str, Resources> = BTreeMap::new();
         let gone = removed.iter().chain(known.keys().filter(|_| full));
         changed.extend(gone.map(|name| (name.as_str(), Resources::ZERO)));
+        check_reports(nodes)?;
         for report in nodes {
-            if !report.capacity.is_valid() {
-                return Err(Rejected::invalid(
-                    format!("nodes[{}].capacity", report.name),
-                    "an amount is negative or absurd",
-                    "correct the capacity in the site file",
-                ));
-            }
             changed.insert(report.name.as_str(), report.capacity);
         }
-        let new = nodes
-            .iter()
-            .filter(|report| !known.contains_key(&report.name));
-        let count = known.len() + new.count();
-        if count > NODES_PER_SITE_MAX {
-            let max = NODES_PER_SITE_MAX as u64;
-            return Err(Rejected::bounds("nodes", count as u64, 0, max));
-        }
+        self.check_count(site, full, nodes, removed)?;
         let mut capacity = self.site(site).capacity;
         for (name, after) in changed {
             let before = known.get(name).map(|id| self.node(*id));
@@ -90,6 +79,31 @@ impl World {
         ))
     }
 
+    /// As many nodes as a site may have will be known: reported, or held on.
+    fn check_count(
+        &self,
+        site: SiteId,
+        full: bool,
+        nodes: &[NodeReport],
+        removed: &[String],
+    ) -> Result<(), Rejected> {
+        let known = &self.site(site).nodes;
+        let listed: BTreeSet<&str> = nodes.iter().map(|report| report.name.as_str()).collect();
+        let removed: BTreeSet<&str> = removed.iter().map(String::as_str).collect();
+        let stays = |name: &str, id: NodeId| {
+            let node = self.node(id);
+            let reported = node.present && !full && !removed.contains(name);
+            !listed.contains(name) && (reported || node.running > 0)
+        };
+        let staying = known.iter().filter(|(name, id)| stays(name, **id));
+        let count = listed.len() + staying.count();
+        if count <= NODES_PER_SITE_MAX {
+            return Ok(());
+        }
+        let max = NODES_PER_SITE_MAX as u64;
+        Err(Rejected::bounds("nodes", count as u64, 0, max))
+    }
+
     fn report_node(&mut self, site: SiteId, report: &NodeReport) {
         match self.site(site).nodes.get(&report.name).copied() {
             Some(id) => {
@@ -97,28 +111,95 @@ impl World {
                 node.report = report.clone();
                 node.present = true;
             }
-            None => {
-                let id = NodeId(self.nodes.len() as u32);
-                self.sites[site.index()]
-                    .nodes
-                    .insert(report.name.clone(), id);
-                let (held, running) = (Resources::ZERO, 0);
-                let report = report.clone();
-                self.nodes.push(Node {
-                    id,
-                    site,
-                    report,
-                    present: true,
-                    held,
-                    running,
-                });
-            }
+            None => self.add_node(site, report),
         }
+    }
+
+    fn add_node(&mut self, site: SiteId, report: &NodeReport) {
+        let free = self.free_nodes.pop();
+        let id = free.unwrap_or(NodeId(self.nodes.len() as u32));
+        let node = Node {
+            id,
+            site,
+            report: report.clone(),
+            present: true,
+            held: Resources::ZERO,
+            running: 0,
+        };
+        match self.nodes.get_mut(id.index()) {
+            Some(slot) => *slot = node,
+            None => self.nodes.push(node),
+        }
+        let names = &mut self.sites[site.index()].nodes;
+        names.insert(report.name.clone(), id);
     }
 
     fn remove_node(&mut self, site: SiteId, name: &str) {
         if let Some(id) = self.site(site).nodes.get(name).copied() {
             self.nodes[id.index()].present = false;
+            self.forget_unknown(id);
+        }
+    }
+
+    /// Gives the id of a node free that nobody reports and nothing is held on any more.
+    pub(super) fn forget_unknown(&mut self, id: NodeId) {
+        let node = &self.nodes[id.index()];
+        if node.is_known() {
+            return;
+        }
+        let names = &mut self.sites[node.site.index()].nodes;
+        if names.remove(&node.report.name).is_some() {
+            self.free_nodes.push(id);
+        }
+    }
+}
+
+/// What can be said about a report without the World.
+fn check_reports(nodes: &[NodeReport]) -> Result<(), Rejected> {
+    let mut listed = BTreeSet::new();
+    for report in nodes {
+        check_bounds(report)?;
+        if !listed.insert(report.name.as_str()) {
+            return Err(Rejected::invalid(
+                format!("nodes[{}]", report.name),
+                "the node is listed twice in one report",
+                "give every node of the site a name of its own",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_bounds(report: &NodeReport) -> Result<(), Rejected> {
+    // A name may itself be what is too long: the place shows its beginning.
+    let name: String = report.name.chars().take(NAME_MAX).collect();
+    let place = |field: &str| format!("nodes[{name}].{field}");
+    if !report.capacity.is_valid() {
+        return Err(Rejected::invalid(
+            place("capacity"),
+            "an amount is negative or absurd",
+            "correct the capacity in the site file",
+        ));
+    }
+    let labels = report
+        .labels
+        .iter()
+        .map(|(key, value)| key.len() + value.len());
+    let taints = report
+        .taints
+        .iter()
+        .map(|taint| taint.key.len() + taint.value.len());
+    let own = [&report.name, &report.cluster, &report.kernel].map(String::len);
+    let bytes: usize = labels.chain(taints).chain(own).sum();
+    let bounds = [
+        ("labels", report.labels.len(), LIST_MAX),
+        ("taints", report.taints.len(), LIST_MAX),
+        ("(names, labels and taints together)", bytes, SPEC_BYTES_MAX),
+    ];
+    match bounds.into_iter().find(|(_, value, max)| value > max) {
+        None => Ok(()),
+        Some((field, value, max)) => {
+            Err(Rejected::bounds(&place(field), value as u64, 0, max as u64))
         }
     }
 }

@@ -158,3 +158,10 @@ pub fn end(outcome: u8, ran_s: u16, now: TimeMs) -> AttemptEnd {
     });
     end
 }
+
+/// Of nodes of the same name the last: a report lists each once.
+pub fn named_once(nodes: Vec<NodeReport>) -> Vec<NodeReport> {
+    let named = nodes.into_iter().map(|node| (node.name.clone(), node));
+    let by_name: std::collections::BTreeMap<String, NodeReport> = named.collect();
+    by_name.into_values().collect()
+}

@@ -135,7 +135,7 @@ fn capacity(nodes: &[(u8, u8, u8, u8)]) -> Event {
         site: "meyrin".into(),
         session: 1,
         full: true,
-        nodes: nodes.iter().map(node).collect(),
+        nodes: make::named_once(nodes.iter().map(node).collect()),
         removed: Vec::new(),
     }
 }
