@@ -75,9 +75,11 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let request_id = args
         .request_id
         .unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
-    scheduler
-        .answer(scheduler.client().server(v1::ServerRequest {}))
-        .await?;
+    // Nothing is uploaded before the scheduler has answered once; one that was
+    // started just now is waited for.
+    let call =
+        |scheduler: Scheduler| async move { scheduler.client().server(v1::ServerRequest {}).await };
+    scheduler.insist(&mut Patience::short(), call).await?;
     let spec = with_inputs(batch, &scheduler).await?;
     let reply = submit(&scheduler, &spec, &request_id).await?;
     for warning in &reply.warnings {
