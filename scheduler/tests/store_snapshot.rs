@@ -180,3 +180,27 @@ fn every_flipped_or_missing_byte_of_a_snapshot_is_noticed() {
         .expect_err("it is noticed");
     assert!(error.to_string().contains("no snapshot"), "{error}");
 }
+
+#[test]
+fn a_snapshot_whose_journal_is_gone_is_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut store = open(directory.path());
+    let records: [&[u8]; 2] = [b"before", b"before"];
+    store
+        .journal
+        .append(&records, &[])
+        .expect("the append succeeds");
+    write_snapshot(&store, 2, b"the World");
+    store
+        .journal
+        .append(&[b"after"], &[])
+        .expect("the append succeeds");
+    drop(store);
+    fs::remove_dir_all(directory.path().join("journal")).expect("the journal is there");
+    fs::remove_file(directory.path().join("journal.mark")).expect("the mark is there");
+    let refused = Store::open(directory.path(), &StoreOptions::default());
+    assert!(
+        matches!(refused, Err(StoreError::DamagedMark { .. })),
+        "{refused:?}"
+    );
+}

@@ -117,7 +117,7 @@ impl fmt::Debug for Journal {
 impl Journal {
     /// Opens what the engine holds: checks the format, finds the last record and compares it with the mark.
     pub fn open(mut engine: Box<dyn Engine>, options: JournalOptions) -> Result<Self, StoreError> {
-        check_format(&mut *engine)?;
+        check_format(&mut *engine, options.snapshot_through)?;
         let floor = read_floor(&*engine)?;
         let records = engine.tree(TreeName::Journal);
         let mut journal = Self {
@@ -330,7 +330,7 @@ fn check_bounds(records: &[&[u8]]) -> Result<(), StoreError> {
 }
 
 /// Refuses newer formats; gives a fresh directory this one.
-fn check_format(engine: &mut dyn Engine) -> Result<(), StoreError> {
+fn check_format(engine: &mut dyn Engine, snapshot_through: Sequence) -> Result<(), StoreError> {
     let damaged = |what: &str| StoreError::DamagedRecord {
         path: engine.path().to_owned(),
         sequence: Sequence(1),
@@ -358,6 +358,14 @@ fn check_format(engine: &mut dyn Engine) -> Result<(), StoreError> {
         .is_some()
     {
         return Err(damaged("there are records but no format version"));
+    }
+    if snapshot_through > Sequence::ZERO && engine.acknowledged()? == Mark::Absent {
+        // A snapshot is never older than its journal: this one is gone.
+        return Err(StoreError::DamagedMark {
+            path: engine.mark_path().to_owned(),
+            what: "it is missing, and the journal is empty beside a snapshot".to_owned(),
+            held: snapshot_through,
+        });
     }
     // The mark comes first: a directory that has its format has promised to have a mark.
     if engine.acknowledged()? == Mark::Absent {
