@@ -255,7 +255,7 @@ impl World {
                     if waits_for.remove(&id) && waits_for.is_empty() {
                         self.unblock(dependent);
                     }
-                } else {
+                } else if !self.jobs[&dependent].is_finished() {
                     let all = RangeSet::up_to(self.jobs[&dependent].spec.count);
                     self.cancel(dependent, &all, CancelledWhy::Dependency, effects);
                     ended.push(dependent);
