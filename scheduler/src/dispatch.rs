@@ -305,6 +305,14 @@ impl Dispatch {
         }
     }
 
+    /// The scheduler itself stood still for a while and heard nobody: every lease
+    /// counts as renewed that much later, as after a start. It only waits longer.
+    pub fn excuse(&mut self, standstill_ms: i64) {
+        for answered in self.answered.values_mut() {
+            *answered = *answered + standstill_ms;
+        }
+    }
+
     /// Sites that were not answered for W lose their fenced leases.
     pub fn expire(&mut self, world: &mut World, now: TimeMs) -> Step {
         let mut step = Step::default();

@@ -29,6 +29,8 @@ const COMMANDS_PER_TURN_MAX: usize = 1_024;
 const UNSYNCED_BYTES_MAX: usize = 64 << 20;
 /// How often time alone is looked at: silent sites, retirement, contract windows.
 const TICK: Duration = Duration::from_secs(1);
+/// A tick that is so late says that the process was stopped or its machine was.
+const STANDSTILL: Duration = Duration::from_secs(5);
 
 /// What the loop wakes up for.
 enum Next {
@@ -287,8 +289,16 @@ impl Owner {
     }
 
     fn tick_if_due(&mut self, commands_waiting: usize) {
-        if Instant::now() < self.next_tick {
+        let late = Instant::now().saturating_duration_since(self.next_tick);
+        if late.is_zero() {
             return;
+        }
+        if late > STANDSTILL {
+            tracing::warn!(
+                seconds = late.as_secs(),
+                "the scheduler stood still; all leases wait so much longer"
+            );
+            self.state.dispatch.excuse(late.as_millis() as i64);
         }
         let now = self.now();
         let step = self.state.tick(now);
