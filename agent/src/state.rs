@@ -15,7 +15,8 @@
 //!
 //! Invariants: a lease is spawned at most once in the life of a machine, and
 //! never by a machine that found it on disk; an attempt leaves the machine only
-//! after its end was acknowledged. Work per message does not grow with the
+//! after its end was acknowledged; what the site itself could not do ends as
+//! `NotRun`, never as the task's failure. Work per message does not grow with the
 //! number of attempts, but for inventory, verdict and the loss of a stream.
 //!
 //! Entry points: [`Machine::recover`], [`Machine::handle`], [`Machine::wake_ms`].
@@ -105,13 +106,8 @@ pub enum Input {
     },
     /// [`Effect::PersistLease`] is done, durably.
     LeasePersisted(LeaseId),
-    /// It failed.
-    LeaseNotPersisted {
-        /// Which.
-        lease: LeaseId,
-        /// Why, and what to do.
-        why: String,
-    },
+    /// It failed: the site's fault, not the task's.
+    LeaseNotPersisted(LeaseId),
     /// [`Effect::FetchInputs`] is done.
     InputsReady(LeaseId),
     /// It failed for good.
@@ -128,13 +124,8 @@ pub enum Input {
         /// When, by the wall clock.
         started_ms: i64,
     },
-    /// It failed.
-    SpawnFailed {
-        /// Which.
-        lease: LeaseId,
-        /// Why, and what to do.
-        why: String,
-    },
+    /// It failed: the site's fault, not the task's.
+    SpawnFailed(LeaseId),
     /// [`Effect::CloseUnstarted`] came too late: a shim holds the lock.
     CloseTooLate(LeaseId),
     /// The exit record of an attempt is on disk, whoever wrote it.
@@ -343,14 +334,18 @@ impl Machine {
                 self.allegiance_persisted(now_ms, connection, &mut out);
             }
             Input::LeasePersisted(lease) => self.lease_persisted(lease, &mut out),
-            Input::LeaseNotPersisted { lease, why } => {
-                if self.attempts.is_persisting(lease) {
-                    self.refuse(lease, Outcome::StartFailed { message: why }, &mut out);
+            Input::LeaseNotPersisted(lease) => {
+                if let Some(report) = self.attempts.not_persisted(lease) {
+                    self.send(Up::Ended { lease, report }, &mut out);
                 }
             }
             Input::InputsReady(lease) => self.attempts.inputs_ready(lease, &mut out),
-            Input::InputsFailed { lease, why } | Input::SpawnFailed { lease, why } => {
-                self.attempts.start_failed(lease, why, &mut out);
+            Input::InputsFailed { lease, why } => {
+                let outcome = Outcome::StartFailed { message: why };
+                self.attempts.start_failed(lease, outcome, &mut out);
+            }
+            Input::SpawnFailed(lease) => {
+                self.attempts.start_failed(lease, Outcome::NotRun, &mut out);
             }
             Input::AttemptStarted { lease, started_ms } => {
                 if self.attempts.started(lease) {
@@ -407,8 +402,8 @@ impl Machine {
         }
     }
 
-    /// Ends a lease that never got a directory: it is not held, so that it need
-    /// not be remembered beyond this session either.
+    /// Ends a lease that was never to get a directory: it is not held, so that
+    /// it need not be remembered beyond this session either.
     fn refuse(&mut self, lease: LeaseId, outcome: Outcome, out: &mut Vec<Effect>) {
         let report = self.attempts.refused(lease, outcome);
         self.send(Up::Ended { lease, report }, out);

@@ -15,6 +15,13 @@ use crate::state::{self, Allegiance, Effect, Input, Notice};
 /// How long until a disk or host that refused is asked again.
 const AGAIN: Duration = Duration::from_secs(2);
 
+/// How long an attempt that the site could not begin keeps its place before
+/// that is reported. The scheduler grants the place anew at once, so a host
+/// whose disk is full or whose `jero` is gone must be slower than a healthy one:
+/// else all that waits is drawn to it, and each task has its tries used up
+/// within seconds.
+const SITE_FAULT_PAUSE: Duration = Duration::from_secs(10);
+
 /// What an effect on an attempt needs; goes into its lane.
 struct Job {
     lease: LeaseId,
@@ -40,6 +47,21 @@ impl Job {
         });
     }
 
+    /// The site could not begin the attempt: say so now, but deliver it later.
+    /// What comes meanwhile, such as a stop, is not held up.
+    fn site_fault(&self, input: Input, why: &dyn std::fmt::Display) {
+        tracing::error!(
+            lease = %self.lease,
+            "{why}; until that is mended nothing can start here, and the scheduler runs the task \
+             elsewhere"
+        );
+        let feedback = self.feedback.clone();
+        self.runtime.spawn(async move {
+            tokio::time::sleep(SITE_FAULT_PAUSE).await;
+            let _ = feedback.send(Feedback::Happened(input));
+        });
+    }
+
     fn ended(&self, exit: ExitRecord) {
         let lease = self.lease;
         self.tell(Input::AttemptEnded { lease, exit });
@@ -61,11 +83,7 @@ impl Job {
         let lease = self.lease;
         match AttemptDir::create(root, record) {
             Ok(_) => self.tell(Input::LeasePersisted(lease)),
-            Err(why) => {
-                tracing::error!(%lease, "cannot keep the lease: {why}");
-                let why = why.to_string();
-                self.tell(Input::LeaseNotPersisted { lease, why });
-            }
+            Err(why) => self.site_fault(Input::LeaseNotPersisted(lease), &why),
         }
     }
 
@@ -76,11 +94,7 @@ impl Job {
                 lease,
                 started_ms: boot::wall_ms(),
             }),
-            Err(why) => {
-                tracing::error!(%lease, "cannot start its shim: {why}");
-                let why = why.to_string();
-                self.tell(Input::SpawnFailed { lease, why });
-            }
+            Err(why) => self.site_fault(Input::SpawnFailed(lease), &why),
         }
     }
 
@@ -299,3 +313,6 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

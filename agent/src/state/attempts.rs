@@ -123,11 +123,6 @@ impl Attempts {
             .is_some_and(|attempt| !without(&attempt.phase))
     }
 
-    pub(super) fn is_persisting(&self, lease: LeaseId) -> bool {
-        let phase = self.held.get(&lease).map(|attempt| &attempt.phase);
-        matches!(phase, Some(Phase::Persisting { .. }))
-    }
-
     /// Every lease held, and whether its command runs as far as known. Refused
     /// ones are not among them: they went with the stream before.
     pub(super) fn inventory(&self) -> Vec<(LeaseId, bool)> {
@@ -216,10 +211,24 @@ impl Attempts {
         }
     }
 
-    pub(super) fn start_failed(&mut self, lease: LeaseId, why: String, out: &mut Vec<Effect>) {
+    /// The disk did not take the lease: it ends without having run. It stays
+    /// held until that is acknowledged, for its report may have to wait for the
+    /// next session, whose inventory lists it. Gives the report, if that is news.
+    pub(super) fn not_persisted(&mut self, lease: LeaseId) -> Option<Arc<EndReport>> {
+        let attempt = self.held.get_mut(&lease)?;
+        if !matches!(attempt.phase, Phase::Persisting { .. }) {
+            return None;
+        }
+        attempt.deadline_ms = None;
+        let report = Arc::new(EndReport::bare(ExitRecord::unstarted(Outcome::NotRun)));
+        attempt.phase = Phase::Ended(Arc::clone(&report));
+        Some(report)
+    }
+
+    pub(super) fn start_failed(&mut self, lease: LeaseId, outcome: Outcome, out: &mut Vec<Effect>) {
         let phase = self.held.get(&lease).map(|attempt| &attempt.phase);
         if matches!(phase, Some(Phase::Fetching | Phase::Spawning)) {
-            self.close(lease, Outcome::StartFailed { message: why }, out);
+            self.close(lease, outcome, out);
         }
     }
 
@@ -247,7 +256,7 @@ impl Attempts {
             Phase::Fetching | Phase::Spawning | Phase::Running => {
                 self.close(lease, Outcome::NotRun, out);
             }
-            // Closed as soon as it is on disk; being closed; over.
+            // Closed as soon as it is on disk, or known not to be; being closed; over.
             Phase::Persisting { .. } | Phase::Closing => {}
             Phase::Collecting | Phase::Ended(_) | Phase::Refused => {}
         }

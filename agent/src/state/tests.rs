@@ -336,12 +336,42 @@ fn a_lease_is_persisted_before_its_shim_is_spawned() {
 fn what_cannot_be_persisted_is_reported_and_never_spawned() {
     let mut site = Site::current();
     site.hear(Down::Grant(Box::new(record(lease(1)))));
-    let why = "disk full".to_owned();
     let lease = lease(1);
-    let effects = site.handle(Input::LeaseNotPersisted { lease, why });
-    let message = "disk full".to_owned();
-    assert_eq!(ends(&effects), [(lease, Outcome::StartFailed { message })]);
+    let effects = site.handle(Input::LeaseNotPersisted(lease));
+    assert_eq!(
+        ends(&effects),
+        [(lease, Outcome::NotRun)],
+        "not the task's fault"
+    );
     assert!(!spawned(&site.handle(Input::LeasePersisted(lease))));
+    site.hear(Down::Ack(lease));
+    assert!(!site.machine.holds(lease));
+}
+
+#[test]
+fn what_cannot_be_persisted_is_reported_by_the_next_session_if_need_be() {
+    let mut site = Site::current();
+    let lease = lease(1);
+    site.hear(Down::Grant(Box::new(record(lease))));
+    site.lose();
+    assert!(sent(&site.handle(Input::LeaseNotPersisted(lease))).is_empty());
+    let effects = site.join(&[lease]);
+    assert_eq!(ends(&effects), [(lease, Outcome::NotRun)]);
+    assert!(deadlines(&site.at(L).handle(Input::Tick)).is_empty());
+}
+
+#[test]
+fn what_cannot_be_spawned_ends_unrun_unless_stopped_before() {
+    let mut site = Site::current();
+    for job in [1, 2] {
+        site.hear(Down::Grant(Box::new(record(lease(job)))));
+        assert!(spawned(&site.handle(Input::LeasePersisted(lease(job)))));
+    }
+    let effects = site.handle(Input::SpawnFailed(lease(1)));
+    assert_eq!(closings(&effects), [(lease(1), Outcome::NotRun)]);
+    let effects = site.hear(Down::Stop(lease(2)));
+    assert_eq!(closings(&effects), [(lease(2), Outcome::NotRun)]);
+    assert_eq!(site.handle(Input::SpawnFailed(lease(2))), []);
 }
 
 #[test]
