@@ -1,12 +1,17 @@
 //! Which failed calls are repeated, when, and for how long.
 
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use crate::backoff::Backoff;
 use crate::session::dial;
 
 /// Refusals in a row after which there is no point any more.
 const REFUSALS_MAX: u32 = 6;
+
+/// The scheduler's reasons that say that it has no room now: its operator, or
+/// time, makes some, and what is finished here need not be done again.
+const NO_ROOM: [&str; 2] = ["SPOOL_FULL", "DISK_FULL"];
 
 /// One content's patience.
 #[derive(Debug)]
@@ -30,7 +35,7 @@ impl Patience {
 
     /// Waits before the next try, or gives up with what to tell.
     pub async fn bear(&mut self, status: &Status) -> Result<(), String> {
-        match Kind::of(status.code()) {
+        match Kind::of(status) {
             Kind::Away => {}
             Kind::Refused => {
                 self.refusals += 1;
@@ -58,17 +63,23 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(code: Code) -> Self {
-        match code {
+    fn of(status: &Status) -> Self {
+        match status.code() {
             Code::Ok | Code::Unavailable | Code::Cancelled | Code::Unknown => Self::Away,
             // Tokens are replaced, leaders change, hosts are slow.
             Code::DeadlineExceeded | Code::Unauthenticated | Code::Aborted => Self::Away,
+            Code::ResourceExhausted if has_no_room(status) => Self::Away,
             Code::ResourceExhausted | Code::DataLoss | Code::Internal => Self::Refused,
             Code::FailedPrecondition | Code::OutOfRange | Code::PermissionDenied => Self::Refused,
             Code::NotFound | Code::InvalidArgument => Self::Final,
             Code::AlreadyExists | Code::Unimplemented => Self::Final,
         }
     }
+}
+
+fn has_no_room(status: &Status) -> bool {
+    let info = status.get_details_error_info();
+    info.is_some_and(|info| NO_ROOM.contains(&info.reason.as_str()))
 }
 
 /// A status with its remedy.
@@ -81,6 +92,10 @@ fn told(status: &Status) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::ErrorDetails;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -95,9 +110,21 @@ mod tests {
         }
         let given_up = patience.bear(&full).await;
         assert_eq!(given_up, Err("full (ResourceExhausted)".to_owned()));
+        for reason in ["SPOOL_FULL", "DISK_FULL"] {
+            let full = refused(reason);
+            let mut patience = Patience::new();
+            for _ in 0..100 {
+                assert_eq!(patience.bear(&full).await, Ok(()), "{reason}");
+            }
+        }
         let unknown = Patience::new()
             .bear(&Status::not_found("no such file"))
             .await;
         assert!(unknown.is_err());
+    }
+
+    fn refused(reason: &str) -> Status {
+        let details = ErrorDetails::with_error_info(reason, "jeroboam", HashMap::new());
+        Status::with_error_details(Code::ResourceExhausted, "no room", details)
     }
 }
