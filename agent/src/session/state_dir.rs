@@ -2,7 +2,10 @@
 //!
 //! The rule: one agent at a time, on the machine and in the directory that the
 //! state names. What a copy brought along is set aside, never run, reported or
-//! killed. The judgement itself is `state/identity.rs`.
+//! killed. The judgement itself is `state/identity.rs`. One damaged attempt is
+//! set aside (`state_dir/damaged.rs`), not a reason to leave the others alone.
+
+mod damaged;
 
 use std::fs::{self, File};
 use std::io;
@@ -63,6 +66,16 @@ pub enum StateError {
         "{0}; if no process of that attempt is left, remove its directory: the scheduler then queues the task again"
     )]
     Attempt(#[from] AttemptError),
+    /// It is damaged, and its shim runs.
+    #[error(
+        "{why}, and its shim (process {shim_pid}) still runs; start the agent again once that has ended, at its contact deadline at the latest, or kill it"
+    )]
+    DamagedRuns {
+        /// The damage.
+        why: String,
+        /// Holder of its lock.
+        shim_pid: i32,
+    },
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -103,7 +116,11 @@ impl StateDir {
         check_state_dir(&path)?;
         let here = place(&path)?;
         let identity = match read_identity(&path)? {
-            None => fresh(site, here),
+            None => {
+                let identity = fresh(site, here);
+                write_identity(&path, &identity)?;
+                identity
+            }
             Some(stored) if stored.site != site => {
                 return Err(StateError::OtherSite {
                     path,
@@ -111,9 +128,15 @@ impl StateDir {
                     ours: site.to_owned(),
                 });
             }
-            Some(stored) => settle(&path, stored, here)?,
+            Some(stored) => {
+                let identity = settle(&path, stored.clone(), here)?;
+                // A full disk must not keep an agent from what runs under it.
+                if identity != stored {
+                    write_identity(&path, &identity)?;
+                }
+                identity
+            }
         };
-        write_identity(&path, &identity)?;
         let attempts = path.join(ATTEMPTS);
         fs::create_dir_all(&attempts).map_err(failed("create", &attempts))?;
         Ok(Self {
@@ -152,20 +175,27 @@ impl StateDir {
         write_identity(&self.path, &identity)
     }
 
-    /// The attempts on disk and how far each had got.
+    /// The attempts on disk and how far each had got. Damaged ones are set
+    /// aside: see `state_dir/damaged.rs`.
     ///
     /// # Errors
-    /// One of them cannot be read.
+    /// One of them cannot be read, or is damaged and may still run.
     pub fn found(&self) -> Result<Vec<Found>, StateError> {
-        let attempts = attempt::list(&self.attempts())?;
-        attempts
-            .into_iter()
-            .map(|(lease, dir)| found(lease, &dir))
-            .collect()
+        let mut all = Vec::new();
+        for (lease, dir) in attempt::list(&self.attempts())? {
+            match found(lease, &dir) {
+                Ok(found) => all.push(found),
+                Err(why) if damaged::is_damage(&why) => {
+                    damaged::set_aside(&self.path, &dir, &why)?;
+                }
+                Err(why) => return Err(why.into()),
+            }
+        }
+        Ok(all)
     }
 }
 
-fn found(lease: LeaseId, dir: &AttemptDir) -> Result<Found, StateError> {
+fn found(lease: LeaseId, dir: &AttemptDir) -> Result<Found, AttemptError> {
     let phase = match dir.phase()? {
         Phase::NotStarted => FoundPhase::NotStarted,
         Phase::Running { .. } => FoundPhase::Running,
@@ -257,7 +287,8 @@ fn settle(path: &Path, mut stored: Identity, here: Place) -> Result<Identity, St
 /// Whether an attempt was granted and has not ended.
 fn unfinished(path: &Path) -> Result<bool, StateError> {
     for (_, dir) in attempt::list(&path.join(ATTEMPTS))? {
-        if dir.exit()?.is_none() {
+        // One that cannot be read did not end as far as can be told.
+        if !matches!(dir.exit(), Ok(Some(_))) {
             return Ok(true);
         }
     }

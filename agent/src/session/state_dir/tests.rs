@@ -90,3 +90,53 @@ fn what_is_not_ours_to_use_is_refused() {
     fs::write(dir.path().join(IDENTITY), "{").unwrap();
     assert!(matches!(open(dir.path()), Err(StateError::Damaged { .. })));
 }
+
+#[test]
+fn an_unchanged_identity_is_not_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()).unwrap());
+    let inode = || fs::metadata(dir.path().join(IDENTITY)).unwrap().ino();
+    // A hard link keeps the number from being used again.
+    fs::hard_link(dir.path().join(IDENTITY), dir.path().join("kept")).unwrap();
+    let before = inode();
+    drop(open(dir.path()).unwrap());
+    assert_eq!(inode(), before);
+    change(dir.path(), |identity| {
+        identity.place.boot_id = "earlier".into()
+    });
+    let again = open(dir.path()).unwrap();
+    let stored = read_identity(dir.path()).unwrap().unwrap();
+    assert_eq!(&stored, again.identity(), "a changed one is");
+}
+
+/// Makes the attempts 3, 4 and 5.
+fn with_attempts(state: &StateDir) -> [AttemptDir; 3] {
+    [3, 4, 5].map(|job| AttemptDir::create(&state.attempts(), &attempt::tests::lease(job)).unwrap())
+}
+
+#[test]
+fn damaged_attempts_are_set_aside_and_the_others_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(dir.path()).unwrap();
+    let [record, lock, whole] = with_attempts(&state);
+    fs::write(record.path().join("lease.json"), "{").unwrap();
+    fs::remove_file(lock.path().join("lock")).unwrap();
+    let left = std::process::Command::new("sleep")
+        .arg("600")
+        .env("JERO_SCRATCH", lock.scratch())
+        .spawn();
+    let found = state.found().unwrap();
+    let leases: Vec<_> = found.iter().map(|found| found.lease).collect();
+    assert_eq!(leases, [whole.lease().unwrap().lease]);
+    for damaged in [&record, &lock] {
+        let name = damaged.path().file_name().unwrap();
+        assert!(!damaged.path().exists());
+        assert!(dir.path().join("attempts.damaged").join(name).is_dir());
+    }
+    let status = left.unwrap().wait().unwrap();
+    assert!(!status.success(), "what was left of it was killed");
+    // Put back and damaged again, it has another name.
+    fs::create_dir(lock.path()).unwrap();
+    assert_eq!(state.found().unwrap().len(), 1);
+    assert!(dir.path().join("attempts.damaged/7-4-0-1.2").is_dir());
+}
