@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::boot;
+
 /// The lease of one attempt; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LeaseId {
@@ -225,7 +227,7 @@ pub enum Outcome {
 pub struct Usage {
     /// When the command started, by the node's wall clock, ms; 0 if it never did.
     pub started_ms: i64,
-    /// When it had ended; 0 if not known.
+    /// When it had ended, or was found to be lost; 0 if not known.
     pub ended_ms: i64,
     /// CPU time of the tree.
     pub cpu_ms: i64,
@@ -254,9 +256,11 @@ impl ExitRecord {
         }
     }
 
+    /// When it ended is not known: it is found out now, and not before it began.
     pub(crate) fn lost(start: &StartRecord) -> Self {
         let usage = Usage {
             started_ms: start.started_ms,
+            ended_ms: boot::wall_ms().max(start.started_ms),
             ..Usage::default()
         };
         Self {

@@ -128,10 +128,15 @@ fn a_started_attempt_whose_shim_died_is_lost_not_unrun() {
         dir.close_unstarted(Outcome::NotRun).unwrap(),
         Closed::ShimDied
     );
+    let before_ms = boot::wall_ms();
     let record = dir.record_lost().unwrap().unwrap();
     assert_eq!(
         (record.outcome.clone(), record.usage.started_ms),
         (Outcome::Lost, 5)
+    );
+    assert!(
+        (before_ms..=boot::wall_ms()).contains(&record.usage.ended_ms),
+        "{record:?}"
     );
     assert_eq!(dir.record_lost().unwrap(), Some(record));
 }
