@@ -7,13 +7,17 @@
 //! reader takes `done`, reads, then takes `begun`: bytes that a concurrent
 //! write may have overwritten lie before `begun - ring` and are let go.
 //! Neither file is synced; after a power failure the end of a log may be gone.
+//! The job can reach its log's place: only regular files are opened, no links
+//! are followed and no pipe is waited for.
 
 mod writer;
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use nix::libc;
 
 use super::AttemptError;
 pub(crate) use writer::LogWriter;
@@ -208,11 +212,23 @@ fn tail_length(dir: &Path, stream: Stream) -> Result<Option<u64>, AttemptError> 
 }
 
 fn open(path: &Path) -> Result<Option<File>, AttemptError> {
-    match File::open(path) {
+    match open_regular(OpenOptions::new().read(true), path) {
         Ok(file) => Ok(Some(file)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(AttemptError::io("open", path)(e)),
     }
+}
+
+/// Opens a file that may have been put there by the job.
+fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        let what = "it is not a regular file; the job may have replaced it";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    Ok(file)
 }
 
 fn to_usize(bytes: u64) -> usize {

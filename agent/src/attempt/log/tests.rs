@@ -109,3 +109,22 @@ fn a_full_disk_is_remembered_and_blocks_nothing() {
             .is_some_and(|e| e.starts_with("cannot keep output in"))
     );
 }
+
+#[test]
+fn only_regular_files_are_read_or_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("target");
+    std::fs::write(&target, "of somebody else").unwrap();
+    let head = dir.path().join("stdout.head");
+    let refused = || {
+        let mut writer = LogWriter::new(dir.path(), Stream::Stdout, 100);
+        writer.write(b"abc");
+        writer.error().is_some() && read(dir.path(), Stream::Stdout, 0, 100).is_err()
+    };
+    std::os::unix::fs::symlink(&target, &head).unwrap();
+    assert!(refused(), "a link");
+    assert_eq!(std::fs::read(&target).unwrap(), b"of somebody else");
+    std::fs::remove_file(&head).unwrap();
+    nix::unistd::mkfifo(&head, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(refused(), "a pipe, for which nobody waits");
+}

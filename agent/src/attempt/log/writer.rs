@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::{HEADER_BYTES, Header, Stream};
+use super::{HEADER_BYTES, Header, Stream, open_regular};
 
 /// Keeps one stream's output within its bound. Writing never fails and never
 /// blocks on anything but the disk: what cannot be kept is dropped, and the
@@ -111,13 +111,9 @@ impl LogWriter {
 
 fn opened<'a>(file: &'a mut Option<File>, path: &Path) -> io::Result<&'a File> {
     if file.is_none() {
-        *file = Some(
-            OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(path)?,
-        );
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        *file = Some(open_regular(&mut options, path)?);
     }
     Ok(file.as_ref().expect("it was opened above"))
 }
