@@ -6,6 +6,7 @@ mod peer;
 #[path = "session/site.rs"]
 mod site;
 
+use jeroboam_agent::session::state_dir::{StateDir, StateError};
 use jeroboam_proto::v1;
 use peer::Session;
 use site::{Agent, WAITS, attempt_dir, begun, file, lease, let_go, outcome, script, until};
@@ -342,4 +343,36 @@ async fn tail(session: &mut Session) -> v1::TailChunk {
         Some(v1::agent_message::Kind::TailChunk(chunk)) => chunk,
         other => panic!("a piece of a log was expected, not {other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_damaged_attempt_is_set_aside_once_its_shim_is_gone() {
+    let (dir, _peer, agent, mut session) = begun().await;
+    session.say(Down::Grant(script(1, WAITS))).await;
+    let running = session.report().await;
+    assert!(matches!(running, v1::report::Kind::Running(_)));
+    let record = attempt_dir(dir.path(), 1).join("lease.json");
+    until("the shim has the lock", || {
+        attempt_dir(dir.path(), 1).join("started").exists()
+    })
+    .await;
+    agent.kill();
+    let mut opened = None;
+    until("the agent let go of the directory", || {
+        opened = StateDir::open(dir.path(), "meyrin").ok();
+        opened.is_some()
+    })
+    .await;
+    let state = opened.unwrap();
+    std::fs::write(&record, "{").unwrap();
+    let refused = state.found();
+    assert!(
+        matches!(refused, Err(StateError::DamagedRuns { .. })),
+        "{refused:?}"
+    );
+    assert!(record.exists(), "what runs is not touched");
+    let_go(dir.path(), 1);
+    until("it is set aside", || state.found().is_ok()).await;
+    assert!(!record.exists());
+    assert!(dir.path().join("attempts.damaged/1-1-4-2").is_dir());
 }

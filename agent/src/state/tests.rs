@@ -355,9 +355,10 @@ fn what_cannot_be_persisted_is_reported_by_the_next_session_if_need_be() {
     site.hear(Down::Grant(Box::new(record(lease))));
     site.lose();
     assert!(sent(&site.handle(Input::LeaseNotPersisted(lease))).is_empty());
-    let effects = site.join(&[lease]);
+    let effects = site.at(20_000).join(&[lease]);
     assert_eq!(ends(&effects), [(lease, Outcome::NotRun)]);
-    assert!(deadlines(&site.at(L).handle(Input::Tick)).is_empty());
+    assert!(deadlines(&effects).is_empty(), "there is no file for it");
+    assert!(deadlines(&site.at(40_000).handle(Input::Tick)).is_empty());
 }
 
 #[test]

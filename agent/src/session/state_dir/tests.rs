@@ -122,7 +122,7 @@ fn damaged_attempts_are_set_aside_and_the_others_found() {
     fs::write(record.path().join("lease.json"), "{").unwrap();
     fs::remove_file(lock.path().join("lock")).unwrap();
     let left = std::process::Command::new("sleep")
-        .arg("600")
+        .arg("20")
         .env("JERO_SCRATCH", lock.scratch())
         .spawn();
     let found = state.found().unwrap();
