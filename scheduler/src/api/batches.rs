@@ -39,8 +39,8 @@ impl ClientApi {
             let page = off_thread(move || finished(&history, &request)).await??;
             return Ok(page);
         }
-        let after = start(&request.page_token)?;
-        let look = move |world: &World, _: TimeMs| in_memory(world, &request, after);
+        let before = start(&request.page_token)?;
+        let look = move |world: &World, _: TimeMs| in_memory(world, &request, before);
         self.driver.read(look).await.map_err(unavailable)?
     }
 
@@ -97,7 +97,7 @@ impl ClientApi {
 fn in_memory(
     world: &World,
     request: &v1::ListBatchesRequest,
-    after: Option<u64>,
+    before: Option<u64>,
 ) -> Result<v1::ListBatchesReply, Status> {
     if !request.queue.is_empty() {
         world
@@ -106,8 +106,9 @@ fn in_memory(
             .map_err(|cause| rejected(&cause))?;
     }
     let mut page = Page::new(limit(request.limit));
-    let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(BatchId(after)));
-    for (id, batch) in world.batches().range((from, Bound::Unbounded)) {
+    // The newest first, as people ask for them.
+    let to = before.map_or(Bound::Unbounded, |before| Bound::Excluded(BatchId(before)));
+    for (id, batch) in world.batches().range((Bound::Unbounded, to)).rev() {
         let wanted = || {
             let queue = &world.queues().queue(batch.queue).spec.name;
             is_below(queue, &request.queue).then(|| convert::work::batch(world, batch))

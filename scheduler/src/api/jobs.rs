@@ -42,8 +42,8 @@ impl ClientApi {
             let history = self.driver.history().clone();
             return off_thread(move || finished(&history, &request)).await?;
         }
-        let after = start(&request.page_token)?;
-        let look = move |world: &World, now: TimeMs| in_memory(world, now, &request, after);
+        let before = start(&request.page_token)?;
+        let look = move |world: &World, now: TimeMs| in_memory(world, now, &request, before);
         self.driver.read(look).await.map_err(unavailable)?
     }
 
@@ -87,7 +87,7 @@ fn in_memory(
     world: &World,
     now: TimeMs,
     request: &v1::ListJobsRequest,
-    after: Option<u64>,
+    before: Option<u64>,
 ) -> Result<v1::ListJobsReply, Status> {
     if !request.queue.is_empty() {
         world
@@ -98,9 +98,9 @@ fn in_memory(
     let state = state_asked(request.state);
     let mut page = Page::new(limit(request.limit));
     let mut reasons = Reasons::default();
-    let (from, to) = bounds(world, request.batch, after);
+    let (from, to) = bounds(world, request.batch, before);
     if from < to {
-        for (id, job) in world.jobs().range(JobId(from)..JobId(to)) {
+        for (id, job) in world.jobs().range(JobId(from)..JobId(to)).rev() {
             let wanted = || {
                 let queue = &world.queues().queue(job.queue).spec.name;
                 let matches =
@@ -119,16 +119,17 @@ fn in_memory(
     })
 }
 
-/// The ids to look through: those of the batch, after where the last page ended.
-fn bounds(world: &World, batch: u64, after: Option<u64>) -> (u64, u64) {
-    let first = after.map_or(0, |after| after + 1);
+/// The ids to look through, the newest first: those of the batch, before where
+/// the last page ended.
+fn bounds(world: &World, batch: u64, before: Option<u64>) -> (u64, u64) {
+    let end = before.unwrap_or(u64::MAX);
     if batch == 0 {
-        return (first, u64::MAX);
+        return (0, end);
     }
     match world.batches().get(&jeroboam_core::ids::BatchId(batch)) {
         Some(batch) => (
-            first.max(batch.first_job.0),
-            batch.first_job.0 + u64::from(batch.jobs),
+            batch.first_job.0,
+            end.min(batch.first_job.0 + u64::from(batch.jobs)),
         ),
         None => (0, 0),
     }

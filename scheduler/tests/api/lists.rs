@@ -5,7 +5,7 @@ use crate::service::{Service, job};
 use jeroboam_proto::v1;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn live_jobs_come_in_pages() {
+async fn live_jobs_come_in_pages_newest_first() {
     let service = Service::start("").await;
     let reply = service
         .submit((0..25).map(|n| job(&format!("j{n}"), 1)).collect())
@@ -29,7 +29,8 @@ async fn live_jobs_come_in_pages() {
         },
     )
     .await;
-    assert_eq!((of_batch, pages), (reply.jobs, 3));
+    let newest_first: Vec<u64> = reply.jobs.into_iter().rev().collect();
+    assert_eq!((of_batch, pages), (newest_first, 3));
     let held = v1::ListJobsRequest {
         state: v1::TaskState::Held.into(),
         ..Default::default()
