@@ -102,12 +102,12 @@ fn submit_one(federation: &Federation, plan: &Plan, events: u64) -> Result<Submi
     let id = id.or_else(|| reply["batch"].as_u64());
     let id =
         id.ok_or_else(|| Failure::Here(anyhow::anyhow!("`jero submit` named no batch: {reply}")))?;
+    let tasks = plan.tasks + u64::from(plan.search);
     println!(
         "batch-{id}   {:<18} {} tasks: {}",
-        plan.queue, plan.tasks, plan.what
+        plan.queue, tasks, plan.what
     );
     let vo = plan.queue.split('.').next().unwrap_or(plan.queue);
-    let tasks = plan.tasks + u64::from(plan.search);
     Ok(Submitted {
         vo,
         queue: plan.queue,

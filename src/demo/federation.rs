@@ -347,7 +347,7 @@ impl Federation {
              \n  export JERO_SERVER={server}\
              \n  jero sites; jero queues; jero batches; jero nodes\
              \n  jero submit {directory}/higgs.yaml --wait\
-             \n  jero explain job-1; jero logs job-1[0]; jero get batch-1 --to outputs\n"
+             \n  jero explain job-1; jero logs 'job-1[0]'; jero get batch-1 --to outputs\n"
         );
         let name = signalled().await;
         println!("{name}: ending");
