@@ -58,7 +58,7 @@ pub struct Settings {
     #[arg(value_name = "QUEUE")]
     name: String,
     /// Its share beside its siblings'
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=65_536))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     weight: Option<u32>,
     /// How many tasks it may hold queued
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
