@@ -29,111 +29,111 @@ fn a_whole_batch() {
     check(
         include_str!("../../examples/higgs.yaml"),
         expect![[r#"
-        BatchSpec {
-            name: "higgs-to-4mu",
-            queue: "cms.higgs.alice",
-            jobs: [
-                JobSpec {
-                    name: "generate",
-                    count: 40,
-                    command: [
-                        "/bin/sh",
-                        "-c",
-                        "jero higgs generate --index $JERO_INDEX --events 200000 --out histogram.json",
-                    ],
-                    env: {},
-                    image: "",
-                    resources: Some(
-                        Resources {
-                            cpu_milli: 1000,
-                            memory_mib: 512,
-                            disk_mib: 256,
-                            gpu: 0,
-                            extended: {},
-                        },
-                    ),
-                    walltime_ms: 600000,
-                    priority: 0,
-                    coe: Any,
-                    isolation: Shared,
-                    labels: {},
-                    tolerations: [],
-                    sites: [],
-                    sites_excluded: [],
-                    after_ok: [],
-                    inputs: [],
-                    outputs: [
-                        "histogram.json",
-                    ],
-                    outputs_of: [],
-                    retries: [
-                        RetryRule {
-                            exit_codes: [],
-                            classes: [
-                                Lost,
-                                Memory,
-                            ],
-                            times: 2,
-                        },
-                        RetryRule {
-                            exit_codes: [
-                                ExitCodeRange {
-                                    first: 75,
-                                    last: 75,
-                                },
-                                ExitCodeRange {
-                                    first: 80,
-                                    last: 89,
-                                },
-                            ],
-                            classes: [],
-                            times: 1,
-                        },
-                    ],
-                    on_lost_contact: Restart,
-                    restartable: true,
-                },
-                JobSpec {
-                    name: "merge",
-                    count: 1,
-                    command: [
-                        "/bin/sh",
-                        "-c",
-                        "jero higgs merge --inputs inputs --out higgs.svg",
-                    ],
-                    env: {},
-                    image: "",
-                    resources: Some(
-                        Resources {
-                            cpu_milli: 1000,
-                            memory_mib: 512,
-                            disk_mib: 256,
-                            gpu: 0,
-                            extended: {},
-                        },
-                    ),
-                    walltime_ms: 600000,
-                    priority: 0,
-                    coe: Any,
-                    isolation: Shared,
-                    labels: {},
-                    tolerations: [],
-                    sites: [],
-                    sites_excluded: [],
-                    after_ok: [],
-                    inputs: [],
-                    outputs: [
-                        "higgs.svg",
-                    ],
-                    outputs_of: [
-                        "generate",
-                    ],
-                    retries: [],
-                    on_lost_contact: Restart,
-                    restartable: true,
-                },
-            ],
-        }"#]],
+            BatchSpec {
+                name: "higgs-to-4mu",
+                queue: "cms.higgs.alice",
+                jobs: [
+                    JobSpec {
+                        name: "generate",
+                        count: 40,
+                        command: [
+                            "/bin/sh",
+                            "-c",
+                            "$JERO_EXE higgs generate --index $JERO_INDEX --events 200000 --out histogram.json",
+                        ],
+                        env: {},
+                        image: "",
+                        resources: Some(
+                            Resources {
+                                cpu_milli: 1000,
+                                memory_mib: 512,
+                                disk_mib: 256,
+                                gpu: 0,
+                                extended: {},
+                            },
+                        ),
+                        walltime_ms: 600000,
+                        priority: 0,
+                        coe: Any,
+                        isolation: Shared,
+                        labels: {},
+                        tolerations: [],
+                        sites: [],
+                        sites_excluded: [],
+                        after_ok: [],
+                        inputs: [],
+                        outputs: [
+                            "histogram.json",
+                        ],
+                        outputs_of: [],
+                        retries: [
+                            RetryRule {
+                                exit_codes: [],
+                                classes: [
+                                    Lost,
+                                    Memory,
+                                ],
+                                times: 2,
+                            },
+                            RetryRule {
+                                exit_codes: [
+                                    ExitCodeRange {
+                                        first: 75,
+                                        last: 75,
+                                    },
+                                    ExitCodeRange {
+                                        first: 80,
+                                        last: 89,
+                                    },
+                                ],
+                                classes: [],
+                                times: 1,
+                            },
+                        ],
+                        on_lost_contact: Restart,
+                        restartable: true,
+                    },
+                    JobSpec {
+                        name: "merge",
+                        count: 1,
+                        command: [
+                            "/bin/sh",
+                            "-c",
+                            "$JERO_EXE higgs merge --inputs inputs --out higgs.svg",
+                        ],
+                        env: {},
+                        image: "",
+                        resources: Some(
+                            Resources {
+                                cpu_milli: 1000,
+                                memory_mib: 512,
+                                disk_mib: 256,
+                                gpu: 0,
+                                extended: {},
+                            },
+                        ),
+                        walltime_ms: 600000,
+                        priority: 0,
+                        coe: Any,
+                        isolation: Shared,
+                        labels: {},
+                        tolerations: [],
+                        sites: [],
+                        sites_excluded: [],
+                        after_ok: [],
+                        inputs: [],
+                        outputs: [
+                            "higgs.svg",
+                        ],
+                        outputs_of: [
+                            "generate",
+                        ],
+                        retries: [],
+                        on_lost_contact: Restart,
+                        restartable: true,
+                    },
+                ],
+            }"#]],
     );
 }
 
