@@ -128,7 +128,10 @@ fn attempt(attempt: v1::Attempt) -> Attempt {
         granted: output::moment(attempt.granted_ms),
         ended: output::moment(attempt.ended_ms),
         outcome,
-        ran_ms: usage.map(|usage| usage.ended_ms - usage.started_ms),
+        // Of an attempt that never ran, or was lost, not both ends are known.
+        ran_ms: usage
+            .filter(|usage| usage.started_ms > 0 && usage.ended_ms >= usage.started_ms)
+            .map(|usage| usage.ended_ms - usage.started_ms),
         cpu_ms: usage.map(|usage| usage.cpu_ms),
         memory_peak_mib: usage.map(|usage| usage.memory_peak_mib),
     }
