@@ -3,6 +3,8 @@
 //! The rule: every failure says what was wrong, where, and what to do, on
 //! standard error; nothing is printed on standard output in its place.
 
+mod tls;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,6 +14,7 @@ use tonic_types::StatusExt as _;
 
 use crate::batch_file::Faults;
 use crate::output::plain;
+use tls::Trouble;
 
 /// Why a verb did not do what it was asked for.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub enum Failure {
         server: String,
         /// What was tried last, and what came of it.
         cause: String,
+        /// What to do where trying again would not help.
+        remedy: Option<String>,
     },
     /// The scheduler answered no.
     Refused(Box<Refusal>),
@@ -92,9 +97,14 @@ impl Failure {
     pub fn of_status(status: &Status, server: &str) -> Self {
         let details = status.get_error_details();
         if is_lost(status) {
+            let (cause, remedy) = match Trouble::of(status, server) {
+                Some(Trouble { what, remedy }) => (what, Some(remedy)),
+                None => (causes(status), None),
+            };
             return Self::Unreachable {
                 server: server.to_owned(),
-                cause: causes(status),
+                cause,
+                remedy,
             };
         }
         let mut refusal = Refusal {
@@ -177,11 +187,19 @@ impl fmt::Display for Failure {
             Self::Work(what) | Self::Configuration(what) => write!(f, "{what}"),
             Self::Input { what, remedy } => write!(f, "{what}\n  do: {remedy}"),
             Self::BatchFile(faults) => write!(f, "{faults}"),
-            Self::Unreachable { server, cause } => write!(
-                f,
-                "the scheduler at {server} cannot be reached: {cause}\n  do: see that `jero serve` \
-                 runs there, or choose another by --server or JERO_SERVER"
-            ),
+            Self::Unreachable {
+                server,
+                cause,
+                remedy,
+            } => {
+                let remedy = remedy.as_deref().unwrap_or(
+                    "see that `jero serve` runs there, or choose another by --server or JERO_SERVER",
+                );
+                write!(
+                    f,
+                    "the scheduler at {server} cannot be reached: {cause}\n  do: {remedy}"
+                )
+            }
             Self::Refused(refusal) => write!(f, "{refusal}"),
             Self::Local {
                 operation,

@@ -11,8 +11,11 @@
 mod answers;
 #[path = "cli/peer.rs"]
 mod peer;
+#[path = "cli/tls.rs"]
+mod tls;
 
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -62,6 +65,11 @@ fn batch_file(directory: &Path) {
     let batch = "queue: cms\njobs:\n  - {name: one, run: 'true', inputs: [big.bin]}\n";
     std::fs::write(directory.join("batch.yaml"), batch).unwrap();
     std::fs::write(directory.join("big.bin"), big()).unwrap();
+}
+
+fn token_file(path: &Path, token: &str, mode: u32) {
+    std::fs::write(path, token).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// A megabyte and a bit in which every piece differs.
@@ -145,7 +153,8 @@ fn faults_of_a_batch_file_send_nothing() {
 #[test]
 fn refusals_and_unreachable_schedulers_have_their_exit_codes() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("empty"), "").unwrap();
+    token_file(&directory.path().join("empty"), "", 0o600);
+    token_file(&directory.path().join("open"), "s3cret", 0o644);
     let peer = Peer::start();
     let jero = |arguments: &[&str]| told(&run(directory.path(), &peer.server(), arguments));
     expect![[r#"
@@ -166,6 +175,11 @@ fn refusals_and_unreachable_schedulers_have_their_exit_codes() {
         exit 2
     "#]]
     .assert_eq(&jero(&["queues", "--token-file", "empty"]));
+    expect![[r#"
+        jero: the token in open can be read by every user of this machine
+          do: `chmod 600 open`, and ask for a new token if others may have seen this one
+        exit 2
+    "#]].assert_eq(&jero(&["queues", "--token-file", "open"]));
     expect![[r#"
         jero: cannot read absent: No such file or directory (os error 2)
         exit 5
@@ -195,7 +209,7 @@ fn refusals_and_unreachable_schedulers_have_their_exit_codes() {
 #[test]
 fn the_token_is_on_every_call() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("token"), "s3cret\n").unwrap();
+    token_file(&directory.path().join("token"), "s3cret\n", 0o640);
     let peer = Peer::start();
     let arguments = ["queues", "--token-file", "token"];
     let output = run(directory.path(), &peer.server(), &arguments);

@@ -5,8 +5,12 @@
 //! (`~/.config/jero/config.toml`); without any of them it is the scheduler's
 //! own default address on this machine.
 
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use tonic::metadata::{Ascii, MetadataValue};
 
@@ -14,6 +18,9 @@ use crate::failure::Failure;
 
 /// Where `jero serve` listens when its configuration does not say.
 const SERVER_DEFAULT: &str = "http://127.0.0.1:7117";
+
+/// Permissions of the users who are neither owner nor in the group.
+const OTHERS: u32 = 0o007;
 
 /// Options of every verb that talks to a scheduler.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -77,7 +84,7 @@ impl Choice {
             .ca_file
             .clone()
             .or(file.ca_file)
-            .map(|path| read(&path))
+            .map(|path| certificates(&path))
             .transpose()?;
         Ok(Self {
             server,
@@ -108,8 +115,22 @@ fn read_file(path: &Path) -> Result<File, Failure> {
     })
 }
 
-fn bearer(path: &Path) -> Result<MetadataValue<Ascii>, Failure> {
+/// The file's text, if it has certificates and all of them can be read.
+fn certificates(path: &Path) -> Result<String, Failure> {
     let text = read(path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    let what = match found {
+        Ok(found) if !found.is_empty() => return Ok(text),
+        Ok(_) => format!("{} has no certificate in it", path.display()),
+        Err(error) => format!("{} is no file of certificates: {error}", path.display()),
+    };
+    let remedy = "name a PEM file with the scheduler's certificate (-----BEGIN CERTIFICATE-----) \
+                  or its authority's";
+    Err(Failure::input(what, remedy))
+}
+
+fn bearer(path: &Path) -> Result<MetadataValue<Ascii>, Failure> {
+    let text = secret(path)?;
     let token = text.trim();
     let value = MetadataValue::try_from(format!("Bearer {token}"));
     match value {
@@ -129,6 +150,25 @@ fn bearer(path: &Path) -> Result<MetadataValue<Ascii>, Failure> {
 
 fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(Failure::local("read", path))
+}
+
+/// Reads a file that has to be closed to the machine's other users: whoever
+/// read the token could be its owner. The scheduler and the agents refuse so too.
+fn secret(path: &Path) -> Result<String, Failure> {
+    let mut file = std::fs::File::open(path).map_err(Failure::local("read", path))?;
+    let metadata = file.metadata().map_err(Failure::local("read", path))?;
+    if metadata.permissions().mode() & OTHERS != 0 {
+        let shown = path.display();
+        let what = format!("the token in {shown} can be read by every user of this machine");
+        let remedy = format!(
+            "`chmod 600 {shown}`, and ask for a new token if others may have seen this one"
+        );
+        return Err(Failure::input(what, remedy));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)
+        .map_err(Failure::local("read", path))?;
+    Ok(text)
 }
 
 /// `HOST:PORT` is taken for a URL: in the clear on this machine only.
@@ -157,6 +197,12 @@ fn is_loopback(server: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn write_closed(path: &Path, text: &str) {
+        std::fs::write(path, text).expect("written");
+        let mode = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(path, mode).expect("restricted");
+    }
+
     #[test]
     fn addresses_beyond_this_machine_are_taken_for_tls() {
         let seen = [
@@ -177,7 +223,7 @@ mod tests {
     fn a_token_does_not_travel_in_the_clear() {
         let directory = tempfile::tempdir().expect("a directory");
         let token_file = directory.path().join("token");
-        std::fs::write(&token_file, "secret\n").expect("written");
+        write_closed(&token_file, "secret\n");
         let choose = |server: &str| {
             let server = Some(server.to_owned());
             Choice::of(&Remote {
@@ -199,7 +245,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("token");
         for text in ["", "\n", "two\nlines"] {
-            std::fs::write(&path, text).expect("written");
+            write_closed(&path, text);
             assert!(bearer(&path).is_err(), "{text:?}");
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tonic::Status;
 
 use super::Scheduler;
-use crate::failure::{self, Failure};
+use crate::failure::Failure;
 
 /// The first pause between two tries, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -56,10 +56,12 @@ impl Patience {
     /// Pauses before the next try.
     ///
     /// # Errors
-    /// The status is a refusal, or the patience is over.
+    /// The status is a refusal, nothing that trying again could mend, or the
+    /// patience is over.
     pub async fn bear(&mut self, scheduler: &Scheduler, status: &Status) -> Result<(), Failure> {
         let failure = scheduler.failure(status);
-        if !failure::is_lost(status) {
+        let passes = matches!(failure, Failure::Unreachable { remedy: None, .. });
+        if !passes {
             return Err(failure);
         }
         let max = if self.met { self.met_max } else { UNMET_MAX };

@@ -1,0 +1,155 @@
+//! What `jero` says where TLS with a real `jero serve` does not come about.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use expect_test::expect;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+
+use crate::{run, told};
+
+/// A scheduler with this certificate, which ends with the test.
+struct Scheduler {
+    process: Child,
+    /// `127.0.0.1:PORT`.
+    address: String,
+}
+
+impl Scheduler {
+    fn start(directory: &Path, name: &str, tls: &str) -> Self {
+        let data = directory.join(name);
+        let config = data.with_extension("toml");
+        let text = format!("listen = \"127.0.0.1:0\"\ndata_dir = \"{name}\"\n{tls}");
+        std::fs::write(&config, text).unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_jero"))
+            .args(["serve", "--config"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stderr(std::fs::File::create(data.with_extension("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut scheduler = Self {
+            process,
+            address: String::new(),
+        };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while scheduler.address.is_empty() {
+            assert!(Instant::now() < deadline, "{name} does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+            let written = std::fs::read_to_string(data.join("address"));
+            scheduler.address = written.unwrap_or_default().trim().to_owned();
+        }
+        scheduler
+    }
+
+    fn with(directory: &Path, name: &str, certificate: CertificateParams) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let made = certificate.self_signed(&key).unwrap();
+        let file = |ending: &str| -> PathBuf { directory.join(format!("{name}.{ending}")) };
+        std::fs::write(file("pem"), made.pem()).unwrap();
+        std::fs::write(file("key"), key.serialize_pem()).unwrap();
+        let tls = format!("[tls]\ncert_file = \"{name}.pem\"\nkey_file = \"{name}.key\"\n");
+        Self::start(directory, name, &tls)
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+fn certificate(name: &str) -> CertificateParams {
+    CertificateParams::new(vec![name.to_owned()]).unwrap()
+}
+
+#[test]
+fn each_trouble_with_tls_has_its_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let good = Scheduler::with(here, "good", certificate("127.0.0.1"));
+    let jero = |url: String, address: &str, ca: &str| {
+        let arguments = ["queues", "--ca-file", ca];
+        told(&run(here, &url, &arguments)).replace(address, "ADDRESS")
+    };
+    let https = |scheduler: &Scheduler, ca: &str| {
+        let url = format!("https://{}", scheduler.address);
+        jero(url, &scheduler.address, ca)
+    };
+    assert!(https(&good, "good.pem").ends_with("exit 0\n"));
+
+    let other = Scheduler::with(here, "other", certificate("other.example"));
+    let mut expired = certificate("127.0.0.1");
+    expired.not_before = date_time_ymd(2020, 1, 1);
+    expired.not_after = date_time_ymd(2021, 1, 1);
+    let expired = Scheduler::with(here, "expired", expired);
+    let mut early = certificate("127.0.0.1");
+    early.not_before = date_time_ymd(4000, 1, 1);
+    let early = Scheduler::with(here, "early", early);
+    let mut authority = certificate("127.0.0.1");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = Scheduler::with(here, "authority", authority);
+    let plain = Scheduler::start(here, "plain", "");
+    let told = [
+        https(&good, "other.pem"),
+        https(&other, "other.pem"),
+        https(&expired, "expired.pem"),
+        https(&early, "early.pem"),
+        https(&authority, "authority.pem"),
+        https(&plain, "good.pem"),
+        jero(format!("http://{}", good.address), &good.address, "good.pem"),
+        https(&good, "good.key"),
+        https(&good, "good.toml"),
+    ];
+    expect![[r#"
+        jero: the scheduler at https://ADDRESS cannot be reached: its certificate is signed by none that is trusted here
+          do: give its certificate, or that of the authority that signed it, by --ca-file, JERO_CA_FILE or `ca_file` in the configuration file
+        exit 3
+
+        jero: the scheduler at https://ADDRESS cannot be reached: its certificate is not for the name in https://ADDRESS, only for: other.example
+          do: write one of these names in --server, JERO_SERVER or `server` in the configuration file, or make a certificate whose subjectAltName has this one
+        exit 3
+
+        jero: the scheduler at https://ADDRESS cannot be reached: its certificate has expired at 2021-01-01T00:00:00Z
+          do: renew the certificate that [tls] of the scheduler's file names, and restart it; see also that the clocks of both machines are right
+        exit 3
+
+        jero: the scheduler at https://ADDRESS cannot be reached: its certificate is not valid before 4000-01-01T00:00:00Z
+          do: renew the certificate that [tls] of the scheduler's file names, and restart it; see also that the clocks of both machines are right
+        exit 3
+
+        jero: the scheduler at https://ADDRESS cannot be reached: its certificate cannot be used: Other(OtherError(CaUsedAsEndEntity))
+          do: make one as docs/operating.md shows (it must not be an authority itself: CA:FALSE), and name it in [tls] of the scheduler's file
+        exit 3
+
+        jero: the scheduler at https://ADDRESS cannot be reached: it does not speak TLS
+          do: write http://ADDRESS, or give its file a [tls]
+        exit 3
+
+        jero: the scheduler at http://ADDRESS cannot be reached: what answers there speaks no HTTP/2 in the clear
+          do: write https://ADDRESS if the scheduler's file has [tls]; else see what listens there
+        exit 3
+
+        jero: good.key has no certificate in it
+          do: name a PEM file with the scheduler's certificate (-----BEGIN CERTIFICATE-----) or its authority's
+        exit 2
+
+        jero: good.toml has no certificate in it
+          do: name a PEM file with the scheduler's certificate (-----BEGIN CERTIFICATE-----) or its authority's
+        exit 2
+    "#]].assert_eq(&told.join("\n"));
+}
+
+/// Waiting verbs do not go on trying what stays as it is.
+#[test]
+fn trouble_with_tls_is_not_tried_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let good = Scheduler::with(here, "good", certificate("127.0.0.1"));
+    let url = format!("http://{}", good.address);
+    let output = told(&run(here, &url, &["wait", "batch-1"]));
+    assert!(output.ends_with("exit 3\n"), "{output}");
+    assert!(!output.contains("trying again"), "{output}");
+}
