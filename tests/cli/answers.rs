@@ -149,6 +149,7 @@ pub fn explanation(task: Option<v1::Task>) -> v1::ExplainReply {
             nodes: 40,
         }],
         path: vec![step("", 500), step("cms", 1_250)],
+        ..Default::default()
     }
 }
 
@@ -194,9 +195,22 @@ pub fn sites() -> Vec<v1::SiteStatus> {
         contract: Some(contract),
         draining: "the contract ends\u{1b}[2J".into(),
         unknown_leases: 2,
+        nodes_over_committed: 1,
         ..Default::default()
     };
     vec![meyrin, cloud_west]
+}
+
+/// One with a GPU, which has less memory than what runs there holds.
+pub fn node_over_committed(name: &str) -> v1::Node {
+    let mut node = node(name);
+    node.labels
+        .insert("rack".to_owned(), "r1-in-hall-513".to_owned());
+    let capacity = node.capacity.get_or_insert_default();
+    (capacity.memory_mib, capacity.disk_mib, capacity.gpu) = (256, 1_048_576, 2);
+    node.taints.clear();
+    node.over_committed = resources(0, 256);
+    node
 }
 
 pub fn node(name: &str) -> v1::Node {
@@ -215,5 +229,6 @@ pub fn node(name: &str) -> v1::Node {
             value: "alice".into(),
         }],
         running: 1,
+        ..Default::default()
     }
 }

@@ -296,6 +296,7 @@ impl Client for Service {
         self.take(request);
         let reply = |text: &'static str| v1::LogsReply {
             data: text.as_bytes().into(),
+            ..Default::default()
         };
         let halves = vec![
             (reply("first half, "), Some(Moment::LogHalf)),
@@ -349,10 +350,10 @@ impl Client for Service {
         let request = self.take(request);
         // Two pages of one node each.
         let (node, next_page_token) = match request.page_token.as_str() {
-            "" => ("n1", "after n1".to_owned()),
-            _ => ("n2", String::new()),
+            "" => (answers::node("n1"), "after n1".to_owned()),
+            _ => (answers::node_over_committed("n2"), String::new()),
         };
-        let nodes = vec![answers::node(node)];
+        let nodes = vec![node];
         Ok(Response::new(v1::ListNodesReply {
             nodes,
             next_page_token,

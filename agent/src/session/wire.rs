@@ -53,6 +53,7 @@ pub fn down(message: v1::SchedulerMessage, site: &str) -> Result<(u64, Down), Ma
         Kind::Stop(it) => Down::Stop(lease(it.lease, "stop")?),
         Kind::Ack(it) if it.ended => Down::Ack(lease(it.lease, "acknowledgement")?),
         Kind::Ack(it) => Down::Noted(lease(it.lease, "acknowledgement")?),
+        Kind::Notice(_) => Down::Unknown,
         Kind::TailRequest(it) if it.cancel => Down::TailCancel(it.request),
         Kind::TailRequest(it) => Down::Tail(TailRequest {
             request: it.request,

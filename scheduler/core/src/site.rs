@@ -164,6 +164,13 @@ impl Node {
         self.report.capacity.minus(&self.held)
     }
 
+    /// By how much what is held exceeds what a reported node has, where it does: the
+    /// site said that it has less than it had. What runs there goes on.
+    pub fn over_committed(&self) -> Option<Resources> {
+        let over = self.free().0.map(|left| (-left).max(0));
+        (self.present && over.iter().any(|more| *more > 0)).then_some(Resources(over))
+    }
+
     /// A walltime limit given for reference speed, on this node; rounded up.
     pub fn scaled_ms(&self, walltime_ms: i64) -> i64 {
         let speed_milli = i128::from(self.report.speed_milli.max(1));

@@ -73,13 +73,21 @@ impl ClientApi {
 
     /// The task's attempt that ended last.
     pub(super) async fn last_attempt(&self, task: TaskId) -> Result<Option<AttemptRecord>, Status> {
+        Ok(self.attempts_of(task, 1).await?.into_iter().next())
+    }
+
+    /// The task's ended attempts, the last one first, within bounds.
+    pub(super) async fn latest_attempts(&self, task: TaskId) -> Result<Vec<AttemptRecord>, Status> {
+        self.attempts_of(task, ATTEMPTS_MAX).await
+    }
+
+    async fn attempts_of(&self, task: TaskId, max: usize) -> Result<Vec<AttemptRecord>, Status> {
         let history = self.driver.history().clone();
         let wanted: RangeSet = [(task.index, task.index)].into_iter().collect();
-        let last = move || latest(&history, task.job, Some(&wanted), 1);
-        let latest = off_thread(last)
+        let read = move || latest(&history, task.job, Some(&wanted), max);
+        off_thread(read)
             .await?
-            .map_err(|error| history_failed(&error))?;
-        Ok(latest.into_iter().next())
+            .map_err(|error| history_failed(&error))
     }
 }
 

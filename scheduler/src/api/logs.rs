@@ -3,7 +3,9 @@
 //!
 //! A followed log goes on through the task's further attempts and ends when the
 //! task has ended. While its site is not reachable it waits; what it missed is
-//! taken from what the ended attempt brought back, as far as that was kept.
+//! taken from what the ended attempt brought back, as far as that was kept. Every
+//! piece says where it stands, so that a stream that broke off goes on exactly
+//! there, through attempts that ended meanwhile too.
 
 use super::jobs::check_range;
 use super::{ClientApi, Sent, Sink, history_failed, off_thread};
@@ -15,13 +17,14 @@ use crate::history_record::read_job;
 use crate::store::StoreError;
 use crate::store::spool::Digest;
 use jeroboam_core::ids::{LeaseId, TaskId};
-use jeroboam_core::job::Job;
+use jeroboam_core::job::{AttemptEnd, AttemptRecord, Job};
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::spec::File;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 use jeroboam_proto::v1;
 use std::io::Read as _;
+use std::ops::Range;
 use std::time::Duration;
 use tonic::{Code, Status};
 use v1::{LogStream, TaskState};
@@ -42,6 +45,26 @@ enum Standing {
     Waiting,
     /// It will have no further one, unless tried again by hand.
     Ended,
+}
+
+/// Where a log goes on.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    /// Nothing of earlier ones; 0: the latest there is.
+    attempt: u32,
+    /// In that attempt's log.
+    offset: u64,
+}
+
+impl Position {
+    /// From where an attempt's log is wanted.
+    fn in_attempt(self, attempt: u32) -> u64 {
+        if self.attempt == attempt {
+            self.offset
+        } else {
+            0
+        }
+    }
 }
 
 /// How far a live log came.
@@ -65,11 +88,12 @@ impl ClientApi {
             convert::lease::task_in("task", request.task).map_err(|cause| rejected(&cause))?;
         self.check_log(&caller, task).await?;
         let follow = request.follow;
+        let from = position(&request).map_err(|cause| rejected(&cause))?;
         self.stream(|api, sink| async move {
             if follow {
-                api.follow_log(task, stream, &sink).await
+                api.follow_log(task, stream, from, &sink).await
             } else {
-                api.print_log(task, stream, &sink).await
+                api.print_log(task, stream, from, &sink).await
             }
         })
     }
@@ -109,54 +133,49 @@ impl ClientApi {
         &self,
         task: TaskId,
         stream: LogStream,
+        from: Position,
         sink: &Sink<v1::LogsReply>,
     ) -> Result<(), Status> {
-        if let Standing::Active(lease) = self.standing(task).await? {
-            let live = self
-                .send_live(
-                    lease,
-                    stream,
-                    Live {
-                        offset: 0,
-                        whole: false,
-                    },
-                    false,
-                    sink,
-                )
-                .await?;
-            if live.whole {
-                return Ok(());
-            }
-            if self.standing(task).await? == Standing::Active(lease) {
-                let message = format!("the site of {lease} is not connected, and its log is there");
-                let remedy = "try again when the site is back (`jero sites`)";
-                return Err(refusal(
-                    Code::Unavailable,
-                    "SITE_DISCONNECTED",
-                    message,
-                    None,
-                    remedy,
-                ));
-            }
-            return self.send_rest(lease, stream, live.offset, sink).await;
+        let Standing::Active(lease) = self.standing(task).await? else {
+            return self.send_last(task, from, stream, sink).await;
+        };
+        let live = Live {
+            offset: from.in_attempt(lease.attempt),
+            whole: false,
+        };
+        let live = self.send_live(lease, stream, live, false, sink).await?;
+        if live.whole {
+            return Ok(());
         }
-        self.send_last(task, 0, stream, sink).await
+        if self.standing(task).await? == Standing::Active(lease) {
+            let message = format!("the site of {lease} is not connected, and its log is there");
+            let remedy = "try again when the site is back (`jero sites`)";
+            return Err(refusal(
+                Code::Unavailable,
+                "SITE_DISCONNECTED",
+                message,
+                None,
+                remedy,
+            ));
+        }
+        self.send_rest(lease, stream, live.offset, sink).await
     }
 
     async fn follow_log(
         &self,
         task: TaskId,
         stream: LogStream,
+        mut from: Position,
         sink: &Sink<v1::LogsReply>,
     ) -> Result<(), Status> {
         let mut commits = self.driver.commits();
-        // The attempts up to this one have been sent.
-        let mut done = 0;
         loop {
             match self.standing(task).await? {
                 Standing::Active(lease) => {
+                    let earlier = from.attempt..lease.attempt;
+                    self.send_ended(task, earlier, from, stream, sink).await?;
                     let mut live = Live {
-                        offset: 0,
+                        offset: from.in_attempt(lease.attempt),
                         whole: false,
                     };
                     while self.standing(task).await? == Standing::Active(lease) {
@@ -166,10 +185,19 @@ impl ClientApi {
                         wait_for_news(&mut commits).await;
                     }
                     self.send_rest(lease, stream, live.offset, sink).await?;
-                    done = lease.attempt;
+                    from = Position {
+                        attempt: lease.attempt + 1,
+                        offset: 0,
+                    };
                 }
                 Standing::Waiting => wait_for_news(&mut commits).await,
-                Standing::Ended => return self.send_last(task, done, stream, sink).await,
+                Standing::Ended if from.attempt == 0 => {
+                    return self.send_last(task, from, stream, sink).await;
+                }
+                Standing::Ended => {
+                    let rest = from.attempt..u32::MAX;
+                    return self.send_ended(task, rest, from, stream, sink).await;
+                }
             }
         }
     }
@@ -211,27 +239,54 @@ impl ClientApi {
             let end = piece.offset.saturating_add(piece.data.len() as u64);
             if known < piece.data.len() {
                 let data = piece.data[known..].to_vec().into();
-                sink.send(v1::LogsReply { data }).await?;
+                let reply = v1::LogsReply {
+                    data,
+                    attempt: lease.attempt,
+                    offset: piece.offset + known as u64,
+                };
+                sink.send(reply).await?;
             }
             live.offset = live.offset.max(end);
             live.whole |= piece.last;
         }
     }
 
-    /// Sends the last attempt's stored log, if it came after attempt `done`.
+    /// Sends the last attempt's stored log, if it is not before the position.
     async fn send_last(
         &self,
         task: TaskId,
-        done: u32,
+        from: Position,
         stream: LogStream,
         sink: &Sink<v1::LogsReply>,
     ) -> Result<(), Status> {
         match self.last_attempt(task).await? {
-            Some(record) if record.lease.attempt > done => {
-                self.send_stored(kept(&record.end, stream), 0, sink).await
+            Some(record) if record.lease.attempt >= from.attempt => {
+                let offset = from.in_attempt(record.lease.attempt);
+                self.send_stored(&record, stream, offset, sink).await
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Sends the stored logs of ended attempts in turn, where the position names one.
+    async fn send_ended(
+        &self,
+        task: TaskId,
+        attempts: Range<u32>,
+        from: Position,
+        stream: LogStream,
+        sink: &Sink<v1::LogsReply>,
+    ) -> Result<(), Status> {
+        if from.attempt == 0 || attempts.is_empty() {
+            return Ok(());
+        }
+        for record in self.latest_attempts(task).await?.iter().rev() {
+            if attempts.contains(&record.lease.attempt) {
+                let offset = from.in_attempt(record.lease.attempt);
+                self.send_stored(record, stream, offset, sink).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Sends what of an ended attempt's log was not sent while it ran.
@@ -244,8 +299,7 @@ impl ClientApi {
     ) -> Result<(), Status> {
         match self.last_attempt(lease.task).await? {
             Some(record) if record.lease == lease => {
-                self.send_stored(kept(&record.end, stream), offset, sink)
-                    .await
+                self.send_stored(&record, stream, offset, sink).await
             }
             Some(_) | None => Ok(()),
         }
@@ -253,11 +307,13 @@ impl ClientApi {
 
     async fn send_stored(
         &self,
-        file: Option<File>,
-        offset: u64,
+        record: &AttemptRecord,
+        stream: LogStream,
+        mut offset: u64,
         sink: &Sink<v1::LogsReply>,
     ) -> Result<(), Status> {
-        let Some(file) = file.filter(|file| offset < file.size_bytes) else {
+        let attempt = record.lease.attempt;
+        let Some(file) = kept(&record.end, stream).filter(|file| offset < file.size_bytes) else {
             return Ok(());
         };
         let digest: Digest = file.digest.parse().map_err(|error| refused(&error))?;
@@ -282,9 +338,27 @@ impl ClientApi {
             if data.is_empty() {
                 return Ok(());
             }
-            sink.send(v1::LogsReply { data: data.into() }).await?;
+            let reply = v1::LogsReply {
+                data: data.into(),
+                attempt,
+                offset,
+            };
+            offset += reply.data.len() as u64;
+            sink.send(reply).await?;
         }
     }
+}
+
+fn position(request: &v1::LogsRequest) -> Result<Position, Rejected> {
+    let v1::LogsRequest {
+        attempt, offset, ..
+    } = *request;
+    if attempt == 0 && offset != 0 {
+        let what = "an offset is in the log of one attempt, and none is named";
+        let remedy = "name the attempt that the last piece was of";
+        return Err(Rejected::invalid("attempt", what, remedy));
+    }
+    Ok(Position { attempt, offset })
 }
 
 fn standing_of(world: &World, job: &Job, task: TaskId) -> Standing {
@@ -301,7 +375,7 @@ fn standing_of(world: &World, job: &Job, task: TaskId) -> Standing {
     }
 }
 
-fn kept(end: &jeroboam_core::job::AttemptEnd, stream: LogStream) -> Option<File> {
+fn kept(end: &AttemptEnd, stream: LogStream) -> Option<File> {
     match stream {
         LogStream::Stdout => end.stdout.clone(),
         LogStream::Stderr => end.stderr.clone(),

@@ -9,6 +9,7 @@ use jeroboam_core::round::share::Shares;
 use jeroboam_core::site::{Closing, Contract, Node, Site};
 use jeroboam_core::world::World;
 use jeroboam_proto::v1;
+use std::collections::BTreeSet;
 
 /// A queue on the wire.
 pub fn queue(world: &World, shares: &Shares, id: QueueId) -> v1::Queue {
@@ -29,7 +30,20 @@ pub fn queue(world: &World, shares: &Shares, id: QueueId) -> v1::Queue {
         submitters: queue.spec.submitters.iter().cloned().collect(),
         core_ms: queue.core_ms,
         cost_micro_eur: queue.cost_micro_eur,
+        submitters_above: submitters_above(world, id),
+        warnings: Vec::new(),
     }
+}
+
+/// Who may submit here because they are named further up.
+fn submitters_above(world: &World, id: QueueId) -> Vec<String> {
+    let above = world.queues().path(id).skip(1);
+    let named = above.flat_map(|above| &world.queues().queue(above).spec.submitters);
+    named
+        .cloned()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }
 
 /// A site on the wire. Costs in proportion to its nodes.
@@ -40,9 +54,10 @@ pub fn site(state: &State, site: &Site) -> v1::SiteStatus {
         .values()
         .map(|id| world.node(*id))
         .filter(|node| node.present);
-    let (mut nodes, mut capacity) = (0, Resources::ZERO);
+    let (mut nodes, mut over_committed, mut capacity) = (0, 0, Resources::ZERO);
     for node in present {
         nodes += 1;
+        over_committed += u32::from(node.over_committed().is_some());
         capacity += &node.report.capacity;
     }
     let (cordoned, draining) = closed(site);
@@ -67,6 +82,7 @@ pub fn site(state: &State, site: &Site) -> v1::SiteStatus {
         agent_version: site.agent_version.clone(),
         core_ms: site.core_ms,
         cost_micro_eur: site.cost_micro_eur,
+        nodes_over_committed: over_committed,
     }
 }
 
@@ -97,6 +113,7 @@ fn contract(contract: &Contract) -> v1::Contract {
 /// A node on the wire.
 pub fn node(world: &World, node: &Node) -> v1::Node {
     let report = &node.report;
+    let over = node.over_committed();
     v1::Node {
         name: report.name.clone(),
         site: world.site(node.site).spec.name.clone(),
@@ -109,6 +126,7 @@ pub fn node(world: &World, node: &Node) -> v1::Node {
         labels: report.labels.clone(),
         taints: report.taints.iter().map(taint).collect(),
         running: node.running,
+        over_committed: over.map(|over| resources(world.policy(), &over)),
     }
 }
 

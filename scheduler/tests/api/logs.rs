@@ -158,3 +158,86 @@ async fn without_following_it_is_what_there_is_now() {
     let away = away.await;
     assert!(away.starts_with("Unavailable SITE_DISCONNECTED"), "{away}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_stream_goes_on_where_it_was() {
+    let service = Service::start("").await;
+    let mut flaky = job("flaky", 1);
+    flaky.retries.push(v1::RetryRule {
+        times: 2,
+        ..Default::default()
+    });
+    let id = service.submit(vec![flaky]).await.jobs[0];
+    let mut agent = Agent::join(&service, "meyrin").await;
+    for (text, code) in [(b"first 1", 1), (b"second2", 1)] {
+        let lease = agent.granted().await.lease;
+        let stdout = Some(put(&service, text).await);
+        agent
+            .ended(
+                lease,
+                v1::Ended {
+                    stdout,
+                    ..exit(code)
+                },
+            )
+            .await;
+    }
+    let third = agent.granted().await.lease;
+    agent.running(third).await;
+    // What broke off in the first attempt misses its rest, and the second.
+    let from = v1::LogsRequest {
+        attempt: 1,
+        offset: 6,
+        ..request(id, true)
+    };
+    let mut stream = service.client().logs(from).await.unwrap().into_inner();
+    let tail = asked(&mut agent).await;
+    send(&mut agent, tail.request, 0, "thi", false).await;
+    send(&mut agent, tail.request, 3, "rd", false).await;
+    let mut pieces = Vec::new();
+    while pieces.len() < 4 {
+        let piece = tokio::time::timeout(PATIENCE, stream.message()).await;
+        let piece = piece.unwrap().unwrap().unwrap();
+        let text = String::from_utf8(piece.data.to_vec()).unwrap();
+        pieces.push((piece.attempt, piece.offset, text));
+    }
+    let expected = [(1, 6, "1"), (2, 0, "second2"), (3, 0, "thi"), (3, 3, "rd")];
+    assert_eq!(
+        pieces,
+        expected.map(|(attempt, offset, text)| (attempt, offset, text.to_string()))
+    );
+    // The agent is asked for the rest alone.
+    drop(stream);
+    let from = v1::LogsRequest {
+        attempt: 3,
+        offset: 5,
+        ..request(id, true)
+    };
+    let mut stream = service.client().logs(from).await.unwrap().into_inner();
+    let tail = loop {
+        let tail = asked(&mut agent).await;
+        if !tail.cancel {
+            break tail;
+        }
+    };
+    assert_eq!((tail.lease, tail.offset), (third, 5));
+    let stdout = Some(put(&service, b"third and last").await);
+    agent
+        .report(
+            third,
+            v1::report::Kind::Ended(v1::Ended { stdout, ..exit(0) }),
+        )
+        .await;
+    send(&mut agent, tail.request, 5, "", true).await;
+    read(&mut stream, " and last").await;
+
+    let nowhere = v1::LogsRequest {
+        offset: 5,
+        ..request(id, false)
+    };
+    let nowhere = refused(service.client().logs(nowhere).await);
+    assert!(
+        nowhere.starts_with("InvalidArgument INVALID [attempt]"),
+        "{nowhere}"
+    );
+}
