@@ -77,6 +77,57 @@ pub fn write(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
+/// Columns of the terminal that standard output is, if it is one.
+pub fn terminal_columns() -> Option<usize> {
+    let (_, columns) = console::Term::stdout().size_checked()?;
+    Some(usize::from(columns))
+}
+
+/// Cuts the texts in these columns of a table down where it would be wider than
+/// the terminal. The widest is cut first, and none below its heading.
+pub fn fit(
+    headings: &[&str],
+    rows: &mut [Vec<String>],
+    cut: &[usize],
+    terminal_columns: Option<usize>,
+) {
+    let Some(terminal_columns) = terminal_columns else {
+        return;
+    };
+    let heading = |column: usize| headings[column].trim_start_matches('>').chars().count();
+    let mut widths: Vec<usize> = (0..headings.len())
+        .map(|column| {
+            let cells = rows.iter().map(|row| row[column].chars().count());
+            cells.chain([heading(column)]).max().unwrap_or(0)
+        })
+        .collect();
+    let mut excess =
+        (widths.iter().sum::<usize>() + 2 * (headings.len() - 1)).saturating_sub(terminal_columns);
+    while excess > 0 {
+        let room = |column: &&usize| widths[**column] > heading(**column).max(CUT_MIN);
+        let Some(&widest) = cut
+            .iter()
+            .filter(room)
+            .max_by_key(|column| widths[**column])
+        else {
+            break;
+        };
+        widths[widest] -= 1;
+        excess -= 1;
+    }
+    for row in rows {
+        for &column in cut {
+            let text = &mut row[column];
+            if text.chars().count() > widths[column] {
+                *text = text.chars().take(widths[column] - 1).chain(['…']).collect();
+            }
+        }
+    }
+}
+
+/// The fewest signs that a cut text keeps, with the one that says that it is cut.
+const CUT_MIN: usize = 6;
+
 /// A table without lines; a heading that starts with `>` aligns its column to
 /// the right. Empty tables say so.
 pub fn table(headings: &[&str], rows: Vec<Vec<String>>) -> String {
@@ -245,16 +296,23 @@ impl Amounts {
         Bytes::from_mib(self.memory_mib).humane()
     }
 
+    /// For tables: the disk.
+    pub fn disk(&self) -> String {
+        Bytes::from_mib(self.disk_mib).humane()
+    }
+
+    /// For tables: the GPUs.
+    pub fn gpu(&self) -> String {
+        self.gpu.to_string()
+    }
+
     /// For tables: all that there is, `1 cpu, 2GiB memory`.
     pub fn text(&self) -> String {
         let mut parts = Vec::new();
         let mut part = |there: bool, text: String| parts.extend(there.then_some(text));
         part(self.cpu_milli != 0, format!("{} cpu", self.cpu()));
         part(self.memory_mib != 0, format!("{} memory", self.memory()));
-        part(
-            self.disk_mib != 0,
-            format!("{} disk", Bytes::from_mib(self.disk_mib).humane()),
-        );
+        part(self.disk_mib != 0, format!("{} disk", self.disk()));
         part(self.gpu != 0, format!("{} gpu", self.gpu));
         for (name, count) in &self.extended {
             part(*count != 0, format!("{count} {name}"));
@@ -299,6 +357,34 @@ mod tests {
             job-20   1000  �[31mred�"#]]
         .assert_eq(&table(&["job", ">tasks", "name"], rows));
         assert_eq!(table(&["job"], Vec::new()), "none");
+    }
+
+    #[test]
+    fn wide_tables_are_cut_to_the_terminal_where_they_may_be() {
+        let headings = ["node", "labels", "taints"];
+        let wide = || {
+            vec![
+                ["n1", "rack=r1,disk=ssd,os=el9", "gpu=a100"]
+                    .map(str::to_owned)
+                    .to_vec(),
+            ]
+        };
+        let told = |terminal_columns| {
+            let mut rows = wide();
+            fit(&headings, &mut rows, &[1, 2], terminal_columns);
+            table(&headings, rows)
+        };
+        assert_eq!(told(None), told(Some(200)));
+        expect![[r#"
+            NODE  LABELS                   TAINTS
+            n1    rack=r1,disk=ssd,os=el9  gpu=a100
+
+            NODE  LABELS          TAINTS
+            n1    rack=r1,disk=…  gpu=a100
+
+            NODE  LABELS  TAINTS
+            n1    rack=…  gpu=a…"#]]
+        .assert_eq(&[told(Some(39)), told(Some(30)), told(Some(5))].join("\n\n"));
     }
 
     #[test]

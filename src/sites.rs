@@ -70,6 +70,7 @@ struct Site {
     cordoned: String,
     draining: String,
     nodes: u32,
+    nodes_over_committed: u32,
     capacity: Amounts,
     held: Amounts,
     running: u32,
@@ -107,6 +108,7 @@ impl Site {
             cordoned: site.cordoned,
             draining: site.draining,
             nodes: site.nodes,
+            nodes_over_committed: site.nodes_over_committed,
             running: site.running,
             unknown_leases: site.unknown_leases,
             agent_version: site.agent_version,
@@ -226,6 +228,12 @@ fn facts(site: &Site) -> String {
         0 => String::new(),
         count => format!("{count}, held there but unknown to the scheduler's journal"),
     };
+    let over_committed = match site.nodes_over_committed {
+        0 => String::new(),
+        count => {
+            format!("{count} of the nodes, with less than what runs there holds; see `jero nodes`")
+        }
+    };
     output::facts(&[
         ("site", site.site.clone()),
         ("kind", site.kind.to_owned()),
@@ -239,6 +247,7 @@ fn facts(site: &Site) -> String {
         ),
         ("agent", site.agent_version.clone()),
         ("nodes", site.nodes.to_string()),
+        ("over-committed", over_committed),
         ("capacity", site.capacity.text()),
         ("held", site.held.text()),
         ("running", site.running.to_string()),

@@ -179,7 +179,8 @@ fn refusals_and_unreachable_schedulers_have_their_exit_codes() {
         jero: the token in open can be read by every user of this machine
           do: `chmod 600 open`, and ask for a new token if others may have seen this one
         exit 2
-    "#]].assert_eq(&jero(&["queues", "--token-file", "open"]));
+    "#]]
+    .assert_eq(&jero(&["queues", "--token-file", "open"]));
     expect![[r#"
         jero: cannot read absent: No such file or directory (os error 2)
         exit 5
@@ -518,6 +519,7 @@ fn tables() {
         kind                 leased
         state                draining: the contract ends�[2J
         nodes                0
+        over-committed       1 of the nodes, with less than what runs there holds; see `jero nodes`
         running              0
         unknown leases       2, held there but unknown to the scheduler's journal
         contract             2026-03-01T08:00:00Z to 2026-03-02T08:00:00Z
@@ -528,9 +530,9 @@ fn tables() {
     "#]]
     .assert_eq(&jero(&["site", "show", "cloud-west"]));
     expect![[r#"
-        NODE  SITE    CLUSTER  COE      STATE    CPU        MEMORY  RUNNING
-        n1    meyrin  batch    process  up     1.5/8  512MiB/16GiB        1
-        n2    meyrin  batch    process  up     1.5/8  512MiB/16GiB        1
+        NODE  SITE    CLUSTER  COE      STATE             CPU         MEMORY     DISK  GPU  RUNNING  LABELS                        TAINTS
+        n1    meyrin  batch    process  up              1.5/8   512MiB/16GiB        -    -        1  disk=ssd                      dedicated=alice
+        n2    meyrin  batch    process  over-committed  1.5/8  512MiB/256MiB  0B/1TiB  0/2        1  disk=ssd,rack=r1-in-hall-513  -
         exit 0
     "#]]
     .assert_eq(&jero(&["nodes"]));

@@ -11,9 +11,16 @@ use crate::output::{self, Amounts, Output};
 
 /// Lists nodes: where, what each has and holds
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "Resources are what is held of what there is. LABELS are what jobs can ask for, TAINTS
+what jobs have to tolerate; both are cut to the terminal's width, and whole in JSON.
+A node that is over-committed has less than what runs there holds: that goes on, and
+nothing new is placed there.
+
+Examples:
   jero nodes
-  jero nodes --site meyrin --output json | jq '.[] | select(.state != \"up\")'")]
+  jero nodes --site meyrin --output json | jq '.[] | select(.state != \"up\")'"
+)]
 pub struct NodesArgs {
     /// Only of this site
     #[arg(long, value_name = "SITE")]
@@ -40,6 +47,7 @@ struct Node {
     running: u32,
     labels: BTreeMap<String, String>,
     taints: Vec<Taint>,
+    over_committed: Option<Amounts>,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,7 +78,31 @@ impl Node {
             running: node.running,
             labels: node.labels,
             taints: node.taints.into_iter().map(taint).collect(),
+            over_committed: node
+                .over_committed
+                .as_ref()
+                .map(|over| Amounts::of(Some(over))),
         }
+    }
+
+    /// For tables: a node that has less than it holds says so; `cordoned` and
+    /// the like weigh more, and both are told.
+    fn state(&self) -> String {
+        match (self.state.as_str(), &self.over_committed) {
+            (state, None) => state.to_owned(),
+            ("up", Some(_)) => "over-committed".to_owned(),
+            (state, Some(_)) => format!("{state}, over-committed"),
+        }
+    }
+
+    fn labels(&self) -> String {
+        let pairs = self.labels.iter();
+        listed(pairs.map(|(name, value)| pair(name, value)))
+    }
+
+    fn taints(&self) -> String {
+        let taints = self.taints.iter();
+        listed(taints.map(|taint| pair(&taint.key, &taint.value)))
     }
 }
 
@@ -104,22 +136,62 @@ pub async fn nodes(args: NodesArgs) -> Result<(), Failure> {
     args.output.print(&nodes, |nodes| table(nodes))
 }
 
+fn pair(name: &str, value: &str) -> String {
+    match value {
+        "" => name.to_owned(),
+        value => format!("{name}={value}"),
+    }
+}
+
+fn listed(texts: impl Iterator<Item = String>) -> String {
+    let text = texts.collect::<Vec<_>>().join(",");
+    if text.is_empty() {
+        NONE.to_owned()
+    } else {
+        text
+    }
+}
+
+/// What a cell says that has nothing to say.
+const NONE: &str = "-";
+
+const HEADINGS: [&str; 12] = [
+    "node", "site", "cluster", "coe", "state", ">cpu", ">memory", ">disk", ">gpu", ">running",
+    "labels", "taints",
+];
+
+/// Labels and taints may have any length.
+const CUT: [usize; 2] = [10, 11];
+
 fn table(nodes: &[Node]) -> String {
-    let rows = nodes.iter().map(|node| {
-        let of = |part: String, whole: String| format!("{part}/{whole}");
-        vec![
-            node.node.clone(),
-            node.site.clone(),
-            node.cluster.clone(),
-            node.coe.to_owned(),
-            node.state.clone(),
-            of(node.held.cpu(), node.capacity.cpu()),
-            of(node.held.memory(), node.capacity.memory()),
-            node.running.to_string(),
-        ]
-    });
-    let headings = [
-        "node", "site", "cluster", "coe", "state", ">cpu", ">memory", ">running",
-    ];
-    output::table(&headings, rows.collect())
+    let mut rows: Vec<Vec<String>> = nodes.iter().map(row).collect();
+    output::fit(&HEADINGS, &mut rows, &CUT, output::terminal_columns());
+    output::table(&HEADINGS, rows)
+}
+
+/// A node's cells; of what it neither has nor holds, none.
+fn row(node: &Node) -> Vec<String> {
+    let of = |amount: fn(&Amounts) -> String| {
+        let (part, whole) = (amount(&node.held), amount(&node.capacity));
+        let nothing = amount(&Amounts::default());
+        if part == nothing && whole == nothing {
+            NONE.to_owned()
+        } else {
+            format!("{part}/{whole}")
+        }
+    };
+    vec![
+        node.node.clone(),
+        node.site.clone(),
+        node.cluster.clone(),
+        node.coe.to_owned(),
+        node.state(),
+        of(Amounts::cpu),
+        of(Amounts::memory),
+        of(Amounts::disk),
+        of(Amounts::gpu),
+        node.running.to_string(),
+        node.labels(),
+        node.taints(),
+    ]
 }

@@ -99,7 +99,11 @@ fn each_trouble_with_tls_has_its_remedy() {
         https(&early, "early.pem"),
         https(&authority, "authority.pem"),
         https(&plain, "good.pem"),
-        jero(format!("http://{}", good.address), &good.address, "good.pem"),
+        jero(
+            format!("http://{}", good.address),
+            &good.address,
+            "good.pem",
+        ),
         https(&good, "good.key"),
         https(&good, "good.toml"),
     ];
