@@ -1,4 +1,6 @@
-//! `jero explain`: why a task waits, and what would let it run.
+//! `jero explain`: why a task waits, and what would let it run; or why it ended.
+
+mod end;
 
 use jeroboam_proto::v1;
 use serde::Serialize;
@@ -7,15 +9,22 @@ use crate::client::{Remote, Scheduler};
 use crate::failure::Failure;
 use crate::output::{self, Amounts, Output, Waiting};
 use crate::selector::JobId;
+use end::End;
 
-/// Says why a task waits, what refuses it where, and what would let it run
+/// Says why a task waits, where, and what would let it run; or how it ended
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "The last table goes from the root down to the task's queue. At each level the queue
+with the lowest KEY goes first: what it would hold with this task, as a part of what it
+is entitled to (1.000 is all of it), and more for a while after it held much.
+
+Examples:
   jero explain 'job-17[4]'
-  jero explain job-17              its first task that waits
-  jero explain job-17 --output json | jq -r .waiting.code")]
+  jero explain job-17              its first task that waits, else one that failed
+  jero explain job-17 --output json | jq -r .waiting.code"
+)]
 pub struct Args {
-    /// The task: job-17[4]; of job-17 the first that waits
+    /// The task: job-17[4]; of job-17 the first that waits, else one that failed
     #[arg(value_name = "ID")]
     task: JobId,
     #[command(flatten)]
@@ -32,6 +41,7 @@ struct Explanation {
     position: Option<u64>,
     refusals: Vec<Refusal>,
     shares: Vec<Share>,
+    end: Option<End>,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,7 +68,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let scheduler = Scheduler::of(&args.remote)?;
     let index = match (args.task.index(), args.task.ranges.is_empty()) {
         (Some(index), _) => index,
-        (None, true) => first_waiting(&scheduler, args.task.job).await?,
+        (None, true) => most_wanted(&scheduler, args.task.job).await?,
         (None, false) => {
             let remedy = format!("write `job-{}[INDEX]`", args.task.job);
             return Err(Failure::input("one task is explained at a time", remedy));
@@ -74,13 +84,15 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     args.output.print(&explanation(reply), table)
 }
 
-/// The first element that waits, in the order of how near it is to running;
-/// if none waits, the job's first.
-async fn first_waiting(scheduler: &Scheduler, job: u64) -> Result<u32, Failure> {
-    const WAITING: [v1::TaskState; 3] = [
+/// The first element that waits, in the order of how near it is to running; if
+/// none waits, the first that failed or was cancelled; else the job's first.
+async fn most_wanted(scheduler: &Scheduler, job: u64) -> Result<u32, Failure> {
+    const WANTED: [v1::TaskState; 5] = [
         v1::TaskState::Queued,
         v1::TaskState::Blocked,
         v1::TaskState::Held,
+        v1::TaskState::Failed,
+        v1::TaskState::Cancelled,
     ];
     let request = v1::DescribeJobRequest {
         job,
@@ -100,7 +112,7 @@ async fn first_waiting(scheduler: &Scheduler, job: u64) -> Result<u32, Failure> 
             .map(|range| range.first)
             .min()
     };
-    Ok(WAITING.into_iter().find_map(first_in).unwrap_or(0))
+    Ok(WANTED.into_iter().find_map(first_in).unwrap_or(0))
 }
 
 fn explanation(reply: v1::ExplainReply) -> Explanation {
@@ -124,6 +136,7 @@ fn explanation(reply: v1::ExplainReply) -> Explanation {
         position: (reply.position != 0).then_some(reply.position),
         refusals: refusals.collect(),
         shares: shares.collect(),
+        end: reply.end.map(End::of),
     }
 }
 
@@ -132,7 +145,7 @@ fn table(explanation: &Explanation) -> String {
     let position = explanation
         .position
         .map(|position| format!("{position} of all that wait"));
-    let mut text = output::facts(&[
+    let mut facts = vec![
         ("task", explanation.task.clone()),
         ("state", explanation.state.to_owned()),
         (
@@ -148,7 +161,11 @@ fn table(explanation: &Explanation) -> String {
                 .unwrap_or_default(),
         ),
         ("position", position.unwrap_or_default()),
-    ]);
+    ];
+    if let Some(end) = &explanation.end {
+        facts.extend(end.facts(&explanation.task));
+    }
+    let mut text = output::facts(&facts);
     if !explanation.refusals.is_empty() {
         let rows = explanation.refusals.iter().map(|refusal| {
             let reason = refusal.reason.as_ref().map(|reason| reason.text.clone());

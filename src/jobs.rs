@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::output::{self, Amounts, Counts, Output, Waiting};
 use crate::selector::BatchId;
 
-pub use describe::{DescribeArgs, describe};
+pub use describe::{Attempt, DescribeArgs, describe};
 
 /// Lists jobs, the latest first, and why they wait
 #[derive(Debug, clap::Args)]

@@ -367,7 +367,7 @@ fn an_output_with_a_wrong_checksum_gets_no_name() {
 }
 
 /// Every verb that prints JSON.
-const PRINTING: [&[&str]; 20] = [
+const PRINTING: [&[&str]; 22] = [
     &["submit", "batch.yaml"],
     &["batches"],
     &["batches", "--finished"],
@@ -377,6 +377,8 @@ const PRINTING: [&[&str]; 20] = [
     &["wait", "batch-3"],
     &["get", "job-17"],
     &["explain", "job-17"],
+    &["explain", "job-17[1]"],
+    &["explain", "job-18[0]"],
     &["cancel", "job-17[3-7,9]"],
     &["queues"],
     &["queue", "create", "cms.new"],
@@ -495,6 +497,26 @@ fn tables() {
         exit 0
     "#]]
     .assert_eq(&jero(&["explain", "job-17"]));
+    expect![[r#"
+        task           job-17[1]
+        state          failed
+        because        it ended with exit code 3
+        do             see its standard error, then `jero retry`
+        last attempt   job-17[1]#2 on n1 at meyrin: exit 3
+        what it wrote  jero logs 'job-17[1]' --stderr
+        exit 0
+    "#]]
+    .assert_eq(&jero(&["explain", "job-17[1]"]));
+    expect![[r#"
+        task           job-18[2]
+        state          cancelled
+        because        a job that it needs did not succeed
+        do             retry that job, then this one
+        needed         one (job-17): 3 failed
+        see            jero explain job-17
+        exit 0
+    "#]]
+    .assert_eq(&jero(&["explain", "job-18[2]"]));
     expect![[r#"
         job-17[3-7,9]: 4 tasks cancelled, 2 are being stopped
         exit 0

@@ -48,8 +48,9 @@ struct Elements {
     indexes: String,
 }
 
+/// One attempt of a task, in JSON.
 #[derive(Debug, Serialize)]
-struct Attempt {
+pub struct Attempt {
     task: String,
     attempt: u32,
     site: String,
@@ -103,37 +104,54 @@ fn description(reply: v1::DescribeJobReply) -> Description {
         command: spec.command,
         walltime_ms: spec.walltime_ms,
         states: states.collect(),
-        attempts: reply.attempts.into_iter().map(attempt).collect(),
+        attempts: reply.attempts.into_iter().map(Attempt::of).collect(),
     }
 }
 
-fn attempt(attempt: v1::Attempt) -> Attempt {
-    let lease = attempt.lease.unwrap_or_default();
-    let task = lease.task.unwrap_or_default();
-    let ended = attempt.ended.as_ref();
-    let usage = ended.and_then(|ended| ended.usage);
-    let outcome = ended
-        .and_then(|ended| ended.outcome.clone()?.kind)
-        .map(outcome);
-    Attempt {
-        task: format!("job-{}[{}]", task.job, task.index),
-        attempt: lease.attempt,
-        site: attempt.site,
-        node: attempt.node,
-        state: if ended.is_some() {
-            "ended"
-        } else {
-            output::state(attempt.state)
-        },
-        granted: output::moment(attempt.granted_ms),
-        ended: output::moment(attempt.ended_ms),
-        outcome,
-        // Of an attempt that never ran, or was lost, not both ends are known.
-        ran_ms: usage
-            .filter(|usage| usage.started_ms > 0 && usage.ended_ms >= usage.started_ms)
-            .map(|usage| usage.ended_ms - usage.started_ms),
-        cpu_ms: usage.map(|usage| usage.cpu_ms),
-        memory_peak_mib: usage.map(|usage| usage.memory_peak_mib),
+impl Attempt {
+    /// Reads the wire's attempt.
+    pub fn of(attempt: v1::Attempt) -> Self {
+        let lease = attempt.lease.unwrap_or_default();
+        let task = lease.task.unwrap_or_default();
+        let ended = attempt.ended.as_ref();
+        let usage = ended.and_then(|ended| ended.usage);
+        let outcome = ended
+            .and_then(|ended| ended.outcome.clone()?.kind)
+            .map(outcome);
+        Self {
+            task: format!("job-{}[{}]", task.job, task.index),
+            attempt: lease.attempt,
+            site: attempt.site,
+            node: attempt.node,
+            state: if ended.is_some() {
+                "ended"
+            } else {
+                output::state(attempt.state)
+            },
+            granted: output::moment(attempt.granted_ms),
+            ended: output::moment(attempt.ended_ms),
+            outcome,
+            // Of an attempt that never ran, or was lost, not both ends are known.
+            ran_ms: usage
+                .filter(|usage| usage.started_ms > 0 && usage.ended_ms >= usage.started_ms)
+                .map(|usage| usage.ended_ms - usage.started_ms),
+            cpu_ms: usage.map(|usage| usage.cpu_ms),
+            memory_peak_mib: usage.map(|usage| usage.memory_peak_mib),
+        }
+    }
+
+    /// `job-17[4]#2 on n1 at meyrin: exit 3`.
+    pub fn told(&self) -> String {
+        let Self {
+            task,
+            attempt,
+            site,
+            node,
+            ..
+        } = self;
+        let outcome = self.outcome.as_ref().map(Outcome::words);
+        let outcome = outcome.unwrap_or_else(|| self.state.to_owned());
+        format!("{task}#{attempt} on {node} at {site}: {outcome}")
     }
 }
 

@@ -153,6 +153,40 @@ pub fn explanation(task: Option<v1::Task>) -> v1::ExplainReply {
     }
 }
 
+/// job-17[1] failed; the tasks of job-18 were cancelled for that.
+pub fn explanation_of_end(task: v1::Task) -> v1::ExplainReply {
+    let (state, end) = if task.job == 17 {
+        let failed = v1::TaskEnd {
+            reason: "exit:3".into(),
+            text: "it ended with exit code 3".into(),
+            remedy: "see its standard error, then `jero retry`".into(),
+            attempt: Some(attempt(task.index, v1::outcome::Kind::ExitCode(3))),
+            dependencies: Vec::new(),
+        };
+        (v1::TaskState::Failed, failed)
+    } else {
+        let needed = v1::DependencyState {
+            job: 17,
+            name: "one".into(),
+            tasks: vec![counted(v1::TaskState::Failed, 3)],
+        };
+        let cancelled = v1::TaskEnd {
+            reason: "dependency".into(),
+            text: "a job that it needs did not succeed".into(),
+            remedy: "retry that job, then this one".into(),
+            attempt: None,
+            dependencies: vec![needed],
+        };
+        (v1::TaskState::Cancelled, cancelled)
+    };
+    v1::ExplainReply {
+        task: Some(task),
+        state: state.into(),
+        end: Some(end),
+        ..Default::default()
+    }
+}
+
 pub fn queue(name: &str) -> v1::Queue {
     v1::Queue {
         name: name.into(),

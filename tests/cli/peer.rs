@@ -276,8 +276,13 @@ impl Client for Service {
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Answer<v1::ExplainReply> {
-        let request = self.take(request);
-        Ok(Response::new(answers::explanation(request.task)))
+        let task = self.take(request).task.unwrap_or_default();
+        Ok(Response::new(match task {
+            v1::Task { job: 17, index: 1 } | v1::Task { job: 18, .. } => {
+                answers::explanation_of_end(task)
+            }
+            _ => answers::explanation(Some(task)),
+        }))
     }
 
     async fn change(&self, request: Request<v1::ChangeRequest>) -> Answer<v1::ChangeReply> {

@@ -132,8 +132,8 @@ fn each_trouble_with_tls_has_its_remedy() {
           do: write http://ADDRESS, or give its file a [tls]
         exit 3
 
-        jero: the scheduler at http://ADDRESS cannot be reached: what answers there speaks no HTTP/2 in the clear
-          do: write https://ADDRESS if the scheduler's file has [tls]; else see what listens there
+        jero: the scheduler at http://ADDRESS cannot be reached: transport error: connection error: stream closed because of a broken pipe
+          do: see that `jero serve` runs there, or choose another by --server or JERO_SERVER
         exit 3
 
         jero: good.key has no certificate in it
