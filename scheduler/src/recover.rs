@@ -128,6 +128,7 @@ pub fn recover(
         mut journal,
         snapshots,
         spool,
+        ..
     } = store;
     let clock = Clock::after(replayed.last);
     let mut first = Vec::new();

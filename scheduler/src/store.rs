@@ -53,9 +53,11 @@ pub struct Store {
     pub snapshots: Snapshots,
     /// The spool.
     pub spool: Spool,
+    /// What the snapshot to start from holds, if there is one.
+    base: Option<Sequence>,
 }
 
-/// What a restart begins with: the newest snapshot, then the records after it, both read as they are asked for.
+/// What a restart begins with: the newest intact snapshot, then the records after it, both read as they are asked for.
 pub struct Replay<'a> {
     /// The World as it was, unless it starts empty.
     pub snapshot: Option<SnapshotReader>,
@@ -89,30 +91,33 @@ impl Store {
         durable_file::create_directory(data_dir)?;
         let lock = Arc::new(DirectoryLock::acquire(&data_dir.join("lock"))?);
         let snapshots = Snapshots::open(data_dir.join("snapshots"), Arc::clone(&lock))?;
+        let found = snapshots.find()?;
         let engine = engine()?;
-        let snapshot_through = snapshots.newest()?.unwrap_or_default();
         let journal_options = JournalOptions {
             accept_loss_after: options.accept_loss_after,
-            snapshot_through,
+            snapshot_through: found.intact.unwrap_or_default(),
+            snapshot_exists: snapshots.newest()?.is_some(),
         };
         let journal = Journal::open(engine, journal_options)?;
+        if !found.damaged.is_empty() && journal.floor() > journal_options.snapshot_through {
+            return Err(StoreError::no_intact_snapshot(found.damaged, journal.floor()));
+        }
+        snapshots.set_aside(&found.damaged)?;
         let spool = Spool::open(data_dir.join("spool"), options.spool, lock)?;
         Ok(Self {
             journal,
             snapshots,
             spool,
+            base: found.intact,
         })
     }
 
-    /// The newest snapshot and the records after it.
+    /// The newest intact snapshot and the records after it.
     pub fn replay(&self) -> Result<Replay<'_>, StoreError> {
-        let snapshot = self.snapshots.read()?;
-        let through = snapshot
-            .as_ref()
-            .map_or(Sequence::ZERO, SnapshotReader::through);
+        let read = |through| self.snapshots.read(through);
         Ok(Replay {
-            snapshot,
-            records: self.journal.read_after(through),
+            snapshot: self.base.map(read).transpose()?,
+            records: self.journal.read_after(self.base.unwrap_or_default()),
         })
     }
 }

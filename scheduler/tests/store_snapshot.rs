@@ -1,4 +1,4 @@
-//! Snapshots: a restart begins with the newest one, and only with an intact one.
+//! Snapshots: a restart begins with the newest intact one, and says so when that is not the newest.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -11,25 +11,182 @@ fn open(directory: &Path) -> Store {
     Store::open(directory, &StoreOptions::default()).expect("the store opens")
 }
 
-fn write_snapshot(store: &Store, through: u64, stream: &[u8]) {
+/// Returns up to where the journal may be truncated now.
+fn write_snapshot(store: &Store, through: u64, stream: &[u8]) -> Sequence {
     let mut snapshot = store
         .snapshots
         .begin(Sequence(through))
         .expect("the snapshot starts");
     snapshot.write_all(stream).expect("the snapshot is written");
+    snapshot.commit().expect("the snapshot is durable")
+}
+
+fn truncate(store: &mut Store, through: Sequence) {
+    while store
+        .journal
+        .truncate(through)
+        .expect("the truncation succeeds")
+    {}
+}
+
+/// The names in the directory, in order.
+fn files(directory: &Path) -> Vec<String> {
+    let mut files: Vec<_> = fs::read_dir(directory.join("snapshots"))
+        .expect("the directory")
+        .map(|entry| entry.expect("an entry").file_name())
+        .map(|name| name.into_string().expect("a name of ours"))
+        .collect();
+    files.sort();
+    files
+}
+
+fn name_of(through: u64) -> String {
+    format!("through-{through:020}")
+}
+
+fn path_of(directory: &Path, through: u64) -> PathBuf {
+    directory.join("snapshots").join(name_of(through))
+}
+
+/// Flips one bit in the middle of a file.
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).expect("the file");
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(path, bytes).expect("the damaged file");
+}
+
+/// Appends `records`, one group each; every record is its own number.
+fn append(store: &mut Store, records: u64) -> u64 {
+    for _ in 0..records {
+        let number = (store.journal.last().0 + 1).to_le_bytes();
+        store
+            .journal
+            .append(&[&number], &[])
+            .expect("the append succeeds");
+    }
+    store.journal.last().0
+}
+
+/// What a replay starts from, and the records that it then reads.
+fn replayed(store: &Store) -> (Option<u64>, Vec<u64>) {
+    let Replay { snapshot, records } = store.replay().expect("the replay starts");
+    let from = snapshot.map(|mut snapshot| {
+        let mut stream = Vec::new();
+        snapshot.read_to_end(&mut stream).expect("it is intact");
+        let through = snapshot.through().0;
+        assert_eq!(stream, through.to_le_bytes().repeat(20_000));
+        through
+    });
+    let numbers = records
+        .map(|record| record.expect("it reads").sequence.0)
+        .collect();
+    (from, numbers)
+}
+
+/// Snapshots at 10 and 20, the journal truncated after each as the service does, and records up to 25.
+fn two_snapshots(directory: &Path) {
+    let mut store = open(directory);
+    for _ in 0..2 {
+        let through = append(&mut store, 10);
+        let superfluous = write_snapshot(&store, through, &through.to_le_bytes().repeat(20_000));
+        truncate(&mut store, superfluous);
+    }
+    append(&mut store, 5);
+}
+
+#[test]
+fn the_journal_is_kept_from_the_older_of_two_snapshots_on() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    two_snapshots(directory.path());
+    let mut store = open(directory.path());
+    assert_eq!(files(directory.path()), [name_of(10), name_of(20)]);
+    assert_eq!(store.journal.floor(), Sequence(10));
+    assert_eq!(replayed(&store), (Some(20), (21..=25).collect()));
+    let superfluous = write_snapshot(&store, 25, &25_u64.to_le_bytes().repeat(20_000));
+    truncate(&mut store, superfluous);
+    assert_eq!(files(directory.path()), [name_of(20), name_of(25)]);
+    assert_eq!(store.journal.floor(), Sequence(20));
+}
+
+#[test]
+fn a_damaged_newest_snapshot_is_set_aside_and_costs_only_a_longer_replay() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    two_snapshots(directory.path());
+    flip(&path_of(directory.path(), 20));
+    // The second start finds it set aside already.
+    for _ in 0..2 {
+        let store = open(directory.path());
+        assert_eq!(replayed(&store), (Some(10), (11..=25).collect()));
+        assert_eq!(
+            files(directory.path()),
+            [name_of(10), format!("{}.damaged", name_of(20))]
+        );
+    }
+    // It is not counted as one of the two.
+    let mut store = open(directory.path());
+    let superfluous = write_snapshot(&store, 25, &25_u64.to_le_bytes().repeat(20_000));
+    truncate(&mut store, superfluous);
+    assert_eq!(store.journal.floor(), Sequence(10));
+    drop(store);
+    // A damaged one later takes its place.
+    flip(&path_of(directory.path(), 25));
+    let store = open(directory.path());
+    assert_eq!(replayed(&store), (Some(10), (11..=25).collect()));
     assert_eq!(
-        snapshot.commit().expect("the snapshot is durable"),
-        Sequence(through)
+        files(directory.path()),
+        [name_of(10), format!("{}.damaged", name_of(25))]
     );
 }
 
-fn only_snapshot(directory: &Path) -> PathBuf {
-    let files: Vec<_> = fs::read_dir(directory.join("snapshots"))
-        .expect("the directory")
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
-    assert_eq!(files.len(), 1, "{files:?}");
-    files[0].clone()
+#[test]
+fn a_damaged_older_snapshot_is_not_needed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    two_snapshots(directory.path());
+    flip(&path_of(directory.path(), 10));
+    let store = open(directory.path());
+    assert_eq!(replayed(&store), (Some(20), (21..=25).collect()));
+}
+
+#[test]
+fn two_damaged_snapshots_are_refused_and_left_as_they_are() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    two_snapshots(directory.path());
+    flip(&path_of(directory.path(), 10));
+    flip(&path_of(directory.path(), 20));
+    for _ in 0..2 {
+        let refused = Store::open(directory.path(), &StoreOptions::default());
+        let error = refused.expect_err("there is nothing to start from");
+        assert!(
+            matches!(
+                error,
+                StoreError::NoIntactSnapshot {
+                    floor: Sequence(10),
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        let message = error.to_string();
+        let newest = message.find(&name_of(20)).expect("it names the newest");
+        assert!(message[newest..].contains(&name_of(10)), "{message}");
+        assert!(message.contains("restore a backup"), "{message}");
+        assert_eq!(files(directory.path()), [name_of(10), name_of(20)]);
+    }
+}
+
+#[test]
+fn the_only_snapshot_may_be_damaged_since_the_journal_is_whole() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut store = open(directory.path());
+    append(&mut store, 10);
+    let superfluous = write_snapshot(&store, 10, &[1; 100_000]);
+    truncate(&mut store, superfluous);
+    append(&mut store, 1);
+    drop(store);
+    flip(&path_of(directory.path(), 10));
+    let store = open(directory.path());
+    assert_eq!(replayed(&store), (None, (1..=11).collect()));
 }
 
 #[test]
@@ -50,14 +207,13 @@ fn a_restart_begins_with_the_newest_snapshot_and_the_records_after_it() {
             .expect("the append succeeds");
         let stream: Vec<u8> = (0..length).map(|at: u32| (at % 251) as u8).collect();
         let through = store.journal.last().0;
-        write_snapshot(&store, through, &stream);
+        let superfluous = write_snapshot(&store, through, &stream);
         // Records that the snapshot holds, not yet truncated, are not replayed.
         store
             .journal
             .append(&[b"after"], &[])
             .expect("the append succeeds");
         drop(store);
-        only_snapshot(directory.path());
         store = open(directory.path());
         let Replay { snapshot, records } = store.replay().expect("the replay starts");
         let mut read = Vec::new();
@@ -68,11 +224,7 @@ fn a_restart_begins_with_the_newest_snapshot_and_the_records_after_it() {
         assert!(read == stream, "{length} bytes");
         let records: Vec<_> = records.map(|record| record.expect("it reads")).collect();
         assert_eq!((records.len(), records[0].sequence.0), (1, through + 1));
-        while store
-            .journal
-            .truncate(Sequence(through))
-            .expect("the truncation succeeds")
-        {}
+        truncate(&mut store, superfluous);
     }
 }
 
@@ -91,12 +243,13 @@ fn a_snapshot_that_is_not_committed_leaves_the_previous_one() {
         .expect("the snapshot starts");
     abandoned.write_all(&[5; 200_000]).expect("it is written");
     drop(abandoned);
-    only_snapshot(directory.path());
-    // As after a crash before the rename, and after a crash between the rename and the removal of the older one.
+    assert_eq!(files(directory.path()), [name_of(1)]);
+    write_snapshot(&store, 2, b"second");
+    // As after a crash before the rename, and after a crash between the rename and the removal of the oldest one.
     fs::write(
         directory
             .path()
-            .join("snapshots/through-00000000000000000002.tmp"),
+            .join("snapshots/through-00000000000000000003.tmp"),
         b"half",
     )
     .expect("a half-written file");
@@ -111,13 +264,9 @@ fn a_snapshot_that_is_not_committed_leaves_the_previous_one() {
     let store = open(directory.path());
     assert_eq!(
         store.snapshots.newest().expect("it lists"),
-        Some(Sequence(1))
+        Some(Sequence(2))
     );
-    only_snapshot(directory.path());
-}
-
-fn path_of(directory: &Path, through: u64) -> PathBuf {
-    directory.join(format!("snapshots/through-{through:020}"))
+    assert_eq!(files(directory.path()), [name_of(1), name_of(2)]);
 }
 
 #[test]
@@ -129,10 +278,10 @@ fn every_flipped_or_missing_byte_of_a_snapshot_is_noticed() {
         .append(&[b"one"], &[])
         .expect("the append succeeds");
     write_snapshot(&store, 1, &[3; 70_000]);
-    let path = only_snapshot(directory.path());
+    let path = path_of(directory.path(), 1);
     let intact = fs::read(&path).expect("the file");
     let read = || -> Result<usize, StoreError> {
-        let mut reader = store.snapshots.read()?.expect("a snapshot");
+        let mut reader = store.snapshots.read(Sequence(1))?;
         let mut length = 0;
         while let Some(chunk) = reader.next_chunk()? {
             length += chunk.len();
@@ -164,11 +313,7 @@ fn every_flipped_or_missing_byte_of_a_snapshot_is_noticed() {
     fs::write(&path, [&intact[..], &[0]].concat()).expect("a longer file");
     assert!(matches!(read(), Err(StoreError::DamagedSnapshot { .. })));
     fs::remove_file(&path).expect("it goes");
-    while store
-        .journal
-        .truncate(Sequence(1))
-        .expect("the truncation succeeds")
-    {}
+    truncate(&mut store, Sequence(1));
     drop(store);
     let store = open(directory.path());
     let error = store

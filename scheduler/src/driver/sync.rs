@@ -142,10 +142,11 @@ fn keep_snapshot(
             .map_err(|source| StoreError::io("write snapshot", path, source))?;
         writer.commit()
     });
-    if let Err(error) = written {
-        tracing::error!(%error, "no snapshot was written; the journal keeps growing");
-        return Ok(());
+    match written {
+        Err(error) => {
+            tracing::error!(%error, "no snapshot was written; the journal keeps growing");
+        }
+        Ok(through) => while journal.truncate(through)? {},
     }
-    while journal.truncate(last)? {}
     Ok(())
 }

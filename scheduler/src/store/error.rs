@@ -122,7 +122,7 @@ pub enum StoreError {
         readable: Sequence,
     },
     /// A snapshot cannot be read as it was written.
-    #[error("snapshot {} is damaged at byte {offset}: {what}; restore a backup", path.display())]
+    #[error("snapshot {} is damaged at byte {offset}: {what}", path.display())]
     DamagedSnapshot {
         /// The snapshot's file.
         path: PathBuf,
@@ -130,6 +130,16 @@ pub enum StoreError {
         offset: u64,
         /// What was found instead.
         what: &'static str,
+    },
+    /// No snapshot can be read, and the journal alone does not reach back to the beginning.
+    #[error(
+        "no state to start from: {what}, and the journal begins after record {floor}; restore a backup"
+    )]
+    NoIntactSnapshot {
+        /// What is wrong with each, newest first.
+        what: String,
+        /// Records up to here have been truncated.
+        floor: Sequence,
     },
     /// A history entry cannot be read as it was written.
     #[error("history entry {key} in {} is damaged: {what}; restore a backup", path.display())]
@@ -219,6 +229,14 @@ impl StoreError {
             operation,
             path: path.to_owned(),
             source,
+        }
+    }
+
+    pub(crate) fn no_intact_snapshot(damaged: Vec<(Sequence, Self)>, floor: Sequence) -> Self {
+        let causes: Vec<String> = damaged.iter().map(|(_, error)| error.to_string()).collect();
+        Self::NoIntactSnapshot {
+            what: causes.join(", "),
+            floor,
         }
     }
 

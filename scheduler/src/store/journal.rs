@@ -89,8 +89,10 @@ pub struct JournalOptions {
     /// The operator goes on without the acknowledged records after this one. Has an effect only when some are lost or
     /// damaged, and only with the number that the error named: an option left in place later loses nothing more.
     pub accept_loss_after: Option<Sequence>,
-    /// What the newest snapshot holds; records up to here are not needed.
+    /// What the snapshot to start from holds; records up to here are not needed.
     pub snapshot_through: Sequence,
+    /// Whether there is a snapshot, readable or not: a journal that is gone from beside it is no fresh start.
+    pub snapshot_exists: bool,
 }
 
 /// The open journal; its owner is the only writer.
@@ -117,7 +119,7 @@ impl fmt::Debug for Journal {
 impl Journal {
     /// Opens what the engine holds: checks the format, finds the last record and compares it with the mark.
     pub fn open(mut engine: Box<dyn Engine>, options: JournalOptions) -> Result<Self, StoreError> {
-        check_format(&mut *engine, options.snapshot_through)?;
+        check_format(&mut *engine, options)?;
         let floor = read_floor(&*engine)?;
         let records = engine.tree(TreeName::Journal);
         let mut journal = Self {
@@ -330,7 +332,7 @@ fn check_bounds(records: &[&[u8]]) -> Result<(), StoreError> {
 }
 
 /// Refuses newer formats; gives a fresh directory this one.
-fn check_format(engine: &mut dyn Engine, snapshot_through: Sequence) -> Result<(), StoreError> {
+fn check_format(engine: &mut dyn Engine, options: JournalOptions) -> Result<(), StoreError> {
     let damaged = |what: &str| StoreError::DamagedRecord {
         path: engine.path().to_owned(),
         sequence: Sequence(1),
@@ -359,12 +361,12 @@ fn check_format(engine: &mut dyn Engine, snapshot_through: Sequence) -> Result<(
     {
         return Err(damaged("there are records but no format version"));
     }
-    if snapshot_through > Sequence::ZERO && engine.acknowledged()? == Mark::Absent {
+    if options.snapshot_exists && engine.acknowledged()? == Mark::Absent {
         // A snapshot is never older than its journal: this one is gone.
         return Err(StoreError::DamagedMark {
             path: engine.mark_path().to_owned(),
             what: "it is missing, and the journal is empty beside a snapshot".to_owned(),
-            held: snapshot_through,
+            held: options.snapshot_through,
         });
     }
     // The mark comes first: a directory that has its format has promised to have a mark.

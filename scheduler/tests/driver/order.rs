@@ -194,6 +194,8 @@ async fn one_sync_answers_all_that_wait() {
 async fn a_snapshot_delays_no_reply() {
     let disk = MemoryDisk::default();
     let service = start_in(&disk, tempfile::tempdir().unwrap(), 1);
+    // The journal is truncated up to a previous snapshot: there has to be one.
+    service.submit("before", 1).await.unwrap();
     service.gate.close();
     let mut reply = pin!(service.submit("one", 1));
     assert!(ready(reply.as_mut()).await.is_none());
@@ -202,6 +204,7 @@ async fn a_snapshot_delays_no_reply() {
     // The journal's truncation after the snapshot is the next write.
     let reply = tokio::time::timeout(PATIENCE, reply).await;
     reply.expect("it does not wait for that").unwrap();
+    service.gate.await_write();
     service.gate.open();
     service.stop().await;
 }

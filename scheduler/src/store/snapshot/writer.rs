@@ -48,7 +48,8 @@ impl SnapshotWriter {
         })
     }
 
-    /// Closes the stream and makes it the newest snapshot, durable on return; older ones are gone then.
+    /// Closes the stream and makes it the newest snapshot, durable on return; the previous one stays beside it. Returns up to which
+    /// record the journal may be truncated: what the previous one holds.
     pub fn commit(mut self) -> Result<Sequence, StoreError> {
         self.finish()
             .map_err(|source| StoreError::io("write snapshot", &self.temporary, source))?;
@@ -57,8 +58,7 @@ impl SnapshotWriter {
             .map_err(|source| StoreError::io("rename snapshot to", &path, source))?;
         self.committed = true;
         durable_file::sync_directory(&self.snapshots.directory)?;
-        self.snapshots.remove_before(self.through)?;
-        Ok(self.through)
+        self.snapshots.remove_older()
     }
 
     fn finish(&mut self) -> io::Result<()> {
