@@ -9,7 +9,7 @@
 //! Nothing is decided here: what the World accepts is the core's business, who
 //! may ask is [`crate::auth`]'s and [`crate::api`]'s. One file per area:
 //! [`submission`] and [`report`] come in, [`work`], [`attempt`], [`place`],
-//! [`grant`] and [`status`] go out, [`amounts`] does both.
+//! [`grant`], [`shortage`] and [`status`] go out, [`amounts`] does both.
 
 pub mod amounts;
 pub mod attempt;
@@ -17,6 +17,7 @@ mod grant;
 pub mod lease;
 pub mod place;
 pub mod report;
+pub mod shortage;
 pub mod status;
 pub mod submission;
 pub mod work;

@@ -31,6 +31,7 @@ use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 use jeroboam_proto::v1;
 pub use outbox::{GrantLimits, MESSAGES_MAX};
+pub(crate) use owner::Owner;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -81,7 +82,7 @@ pub struct Parts {
 /// Runs once its group is durable, or with the reason why it never will be.
 type Release = Box<dyn FnOnce(Result<(), &str>) + Send>;
 /// Applies to the state, and says what to release.
-type Job = Box<dyn FnOnce(&mut owner::Owner) -> Release + Send>;
+type Job = Box<dyn FnOnce(&mut Owner) -> Release + Send>;
 
 /// Why no work is taken, if so: the first cause stands.
 type Stopped = Arc<OnceLock<String>>;
@@ -141,7 +142,7 @@ impl Driver {
             stopped: stopped.clone(),
         };
         let (to_sync, synced, sync_thread) = sync::start(journal, snapshots, said);
-        let owner = owner::Owner::new(state, clock, options, to_sync, stopped);
+        let owner = Owner::new(state, clock, options, to_sync, stopped);
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::Builder::new()
             .name("driver".into())
@@ -292,9 +293,21 @@ impl Driver {
         self.commands.send(command).await.map_err(|_| self.ended())
     }
 
+    /// Looks at the state and applies what it comes to, with nothing in between.
+    /// Returns once both are durable.
+    ///
+    /// # Errors
+    /// What the World refused, or that no work is taken.
+    pub(crate) async fn decide<T: Send + 'static>(
+        &self,
+        decide: impl FnOnce(&mut Owner) -> Result<T, Rejected> + Send + 'static,
+    ) -> Result<T, DriverError> {
+        self.run(decide).await
+    }
+
     async fn run<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut owner::Owner) -> Result<T, Rejected> + Send + 'static,
+        job: impl FnOnce(&mut Owner) -> Result<T, Rejected> + Send + 'static,
     ) -> Result<T, DriverError> {
         let (reply, answer) = oneshot::channel();
         let reply = Arc::new(Mutex::new(Some(reply)));

@@ -12,8 +12,10 @@ use jeroboam_core::event::Event;
 use jeroboam_core::ids::SiteId;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::round::{Plan, plan_round};
+use jeroboam_core::spec::BatchSpec;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
+use jeroboam_core::world::largest::{Shapes, TooLarge};
 
 /// Batches that leave memory at one time, at most.
 const RETIRED_PER_TICK_MAX: usize = 64;
@@ -25,13 +27,24 @@ pub struct State {
     pub world: World,
     /// What it does not.
     pub dispatch: Dispatch,
+    /// What the nodes have, as the World says; looked at again after each report.
+    shapes: Shapes,
 }
 
 impl State {
     /// After the journal was read: nobody is connected.
     pub fn recovered(world: World, now: TimeMs, limits: Limits, leadership: Leadership) -> Self {
         let dispatch = Dispatch::recovered(&world, now, limits, leadership);
-        State { world, dispatch }
+        State {
+            world,
+            dispatch,
+            shapes: Shapes::default(),
+        }
+    }
+
+    /// The first job of a batch that fits on no known node.
+    pub fn too_large(&mut self, now: TimeMs, spec: &BatchSpec) -> Option<TooLarge> {
+        self.shapes.too_large(&self.world, now, spec)
     }
 
     /// Applies one event that came from a user or the operator.
@@ -102,7 +115,13 @@ impl State {
 
     /// Turns grants and stops into messages over the sites' current streams. For a
     /// site without one nothing is said: its next inventory settles both.
-    fn routed(&self, mut step: Step) -> Step {
+    fn routed(&mut self, mut step: Step) -> Step {
+        for event in &step.events {
+            if let Event::CapacityReported { site, .. } = event {
+                let site = self.world.find_site(site);
+                self.shapes.changed(site.expect("it has just reported").id);
+            }
+        }
         let effects = std::mem::take(&mut step.effects);
         for effect in effects {
             match effect {

@@ -21,6 +21,8 @@ mod retention;
 mod service;
 #[path = "api/sessions.rs"]
 mod sessions;
+#[path = "api/sizes.rs"]
+mod sizes;
 #[path = "api/stopping.rs"]
 mod stopping;
 #[path = "api/submissions.rs"]

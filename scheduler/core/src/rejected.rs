@@ -122,6 +122,17 @@ impl Rejected {
         }
     }
 
+    /// What is wrong, without the place.
+    pub fn what(&self) -> String {
+        match self {
+            Rejected::Invalid { what, .. } => what.clone(),
+            Rejected::OutOfBounds {
+                value, min, max, ..
+            } => format!("{value} is outside {min} ..= {max}"),
+            other => other.to_string(),
+        }
+    }
+
     /// Where the fault is, where there is such a place.
     pub fn place(&self) -> Option<&str> {
         match self {

@@ -12,6 +12,7 @@
 mod attempts;
 mod batches;
 mod check;
+pub mod largest;
 mod nodes;
 mod queues;
 pub mod sites;

@@ -9,7 +9,7 @@ use crate::history_record::read_job;
 use jeroboam_core::ids::TaskId;
 use jeroboam_core::job::Job;
 use jeroboam_core::ranges::RangeSet;
-use jeroboam_core::reason::WaitingReason;
+use jeroboam_core::reason::{Refusal, WaitingReason};
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::round::explain::explain;
 use jeroboam_core::time::TimeMs;
@@ -116,7 +116,14 @@ fn explain_queued(
     reply: &mut v1::ExplainReply,
 ) -> Result<(), Rejected> {
     let explanation = explain(world, now, task)?;
-    reply.waiting = Some(convert::work::waiting(explanation.reason));
+    let mut waiting = convert::work::waiting(explanation.reason);
+    if explanation.reason == WaitingReason::Refused(Refusal::TooLarge)
+        && let Some(found) = world.shortage(now, &world.find_job(task.job)?.spec.needs)
+    {
+        let lacks = convert::shortage::text(world, &found);
+        waiting.text = format!("{}: {lacks}", waiting.text);
+    }
+    reply.waiting = Some(waiting);
     reply.position = explanation.ahead_in_leaf + 1;
     reply.refusals = explanation
         .refusals

@@ -3,8 +3,12 @@
 
 use super::{ClientApi, off_thread};
 use crate::auth::Caller;
-use crate::convert::status::{driver as unavailable, rejected, store as refused};
+use crate::convert::shortage;
+use crate::convert::status::{
+    driver as unavailable, rejected, rejected_in, store as refused, too_large,
+};
 use crate::convert::submission::{batch_in, digest};
+use crate::driver::Owner;
 use crate::store::journal::RECORD_BYTES_MAX;
 use crate::store::spool::{Digest, SpoolStatus};
 use jeroboam_core::event::Event;
@@ -30,9 +34,9 @@ impl ClientApi {
         let wire = batch.unwrap_or_default();
         let wire_bytes = prost::Message::encoded_len(&wire);
         let digest = digest(&wire);
-        let refuse = |cause: Rejected| rejected(&cause);
-        let spec = batch_in(&self.policy, wire).map_err(refuse)?;
-        spec.validate().map_err(refuse)?;
+        let spec = batch_in(&self.policy, wire).map_err(|refused| refused.status())?;
+        spec.validate()
+            .map_err(|cause| rejected_of(&spec, &cause))?;
         let inputs = self.check_sizes(&spec)?;
         if !inputs.is_empty() {
             // Inputs of a batch that was accepted earlier need not be there any more.
@@ -41,7 +45,6 @@ impl ClientApi {
             }
             self.check_inputs(inputs).await?;
         }
-        let id = request_id.clone();
         let event = Event::BatchSubmitted {
             request_id,
             digest,
@@ -51,9 +54,8 @@ impl ClientApi {
         if wire_bytes > SURELY_SMALL_BYTES {
             check_record(&event)?;
         }
-        let seen = move |world: &World| world.batch_of_request(&id).map(reply_of);
-        let reply = self.driver.apply(event, seen).await.map_err(unavailable)?;
-        reply.ok_or_else(|| Status::internal("the batch was accepted and is not there"))
+        let decide = move |owner: &mut Owner| accepted(owner, event);
+        self.driver.decide(decide).await.map_err(unavailable)?
     }
 
     /// The reply that an earlier submission of the same content got.
@@ -81,7 +83,8 @@ impl ClientApi {
                 .fold(0_u64, |sum, file| sum.saturating_add(file.size_bytes));
             if bytes > max {
                 let place = format!("jobs[{position}].inputs (bytes)");
-                return Err(rejected(&Rejected::bounds(&place, bytes, 0, max)));
+                let cause = Rejected::bounds(&place, bytes, 0, max);
+                return Err(rejected_of(spec, &cause));
             }
             for (number, file) in job.inputs.iter().enumerate() {
                 let place = format!("jobs[{position}].inputs[{number}]");
@@ -143,6 +146,54 @@ fn check_record(event: &Event) -> Result<(), Status> {
         0,
         RECORD_BYTES_MAX as u64,
     )))
+}
+
+/// Accepts a batch, or the same one again, if its tasks can ever run.
+///
+/// # Errors
+/// What the World refused; inside, what it would let wait for ever.
+fn accepted(owner: &mut Owner, event: Event) -> Result<Result<v1::SubmitReply, Status>, Rejected> {
+    let Event::BatchSubmitted {
+        request_id, spec, ..
+    } = &event
+    else {
+        unreachable!("a submission is made above");
+    };
+    let mut warnings = Vec::new();
+    // What was accepted once stays so, whatever has left since.
+    if owner.state().world.batch_of_request(request_id).is_none()
+        && let Some(found) = owner.too_large(spec)
+    {
+        let (world, job) = (&owner.state().world, &spec.jobs[found.position].name);
+        if world.is_reported(owner.now()) {
+            return Ok(Err(too_large(world, job, &found)));
+        }
+        let text = shortage::text(world, &found.shortage);
+        warnings.push(format!("a task of `{job}` waits for a larger node: {text}"));
+    }
+    let id = request_id.clone();
+    owner.apply(event)?;
+    let world = &owner.state().world;
+    let batch = world
+        .batch_of_request(&id)
+        .expect("a submission that was applied is there");
+    if let Some((queue, why)) = world.queues().cordoned(batch.queue) {
+        let queue = &world.queues().queue(queue).spec.name;
+        warnings.push(format!(
+            "the queue `{queue}` is cordoned, and nothing starts: {why}"
+        ));
+    }
+    Ok(Ok(v1::SubmitReply {
+        warnings,
+        ..reply_of(batch)
+    }))
+}
+
+/// A refusal with the name of the job that it is about.
+fn rejected_of(spec: &BatchSpec, cause: &Rejected) -> Status {
+    rejected_in(cause, |position| {
+        spec.jobs.get(position).map(|job| job.name.as_str())
+    })
 }
 
 fn reply_of(batch: &Batch) -> v1::SubmitReply {

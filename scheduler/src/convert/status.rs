@@ -1,10 +1,13 @@
 //! Refusals as gRPC statuses, with the details that clients print: a stable
 //! reason, the place and the remedy.
 
+use super::shortage;
 use crate::dispatch::Closing;
 use crate::driver::DriverError;
 use crate::store::StoreError;
 use jeroboam_core::rejected::Rejected;
+use jeroboam_core::world::World;
+use jeroboam_core::world::largest::TooLarge;
 use std::collections::HashMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -20,14 +23,27 @@ pub fn refusal(
     place: Option<&str>,
     remedy: &str,
 ) -> Status {
-    let message = message.into();
-    let mut metadata = HashMap::new();
-    if let Some(place) = place {
-        metadata.insert("place".to_string(), place.to_string());
-    }
-    if !remedy.is_empty() {
-        metadata.insert("remedy".to_string(), remedy.to_string());
-    }
+    refusal_about(None, code, reason, message.into(), place, remedy)
+}
+
+/// A refusal whose place is inside a job of this name.
+fn refusal_about(
+    job: Option<&str>,
+    code: Code,
+    reason: &str,
+    message: String,
+    place: Option<&str>,
+    remedy: &str,
+) -> Status {
+    let noted = [
+        ("place", place.unwrap_or_default()),
+        ("job", job.unwrap_or_default()),
+        ("remedy", remedy),
+    ];
+    let noted = noted.into_iter().filter(|(_, text)| !text.is_empty());
+    let metadata: HashMap<String, String> = noted
+        .map(|(key, text)| (key.to_string(), text.to_string()))
+        .collect();
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
     if let Some(place) = place {
         details.add_bad_request_violation(place, message.clone());
@@ -35,14 +51,47 @@ pub fn refusal(
     Status::with_error_details(code, message, details)
 }
 
-/// What the World refused.
+/// What the World refused. The place stands beside the message, not in it.
 pub fn rejected(rejected: &Rejected) -> Status {
-    refusal(
+    rejected_in(rejected, |_| None)
+}
+
+/// What the World refused of a batch; `name_of` says how the job at a position is
+/// called.
+pub fn rejected_in<'a>(
+    rejected: &Rejected,
+    name_of: impl FnOnce(usize) -> Option<&'a str>,
+) -> Status {
+    let position = rejected.place().and_then(position_in);
+    refusal_about(
+        position.and_then(name_of),
         code_of(rejected),
         rejected.code(),
-        rejected.to_string(),
+        rejected.what(),
         rejected.place(),
         &rejected.remedy(),
+    )
+}
+
+/// The position in a place such as `jobs[2].resources`.
+fn position_in(place: &str) -> Option<usize> {
+    let (position, _) = place.strip_prefix("jobs[")?.split_once(']')?;
+    position.parse().ok()
+}
+
+/// A job that fits on no known node, and that no other site will take.
+pub fn too_large(world: &World, job: &str, found: &TooLarge) -> Status {
+    let text = shortage::text(world, &found.shortage);
+    let lack = found.shortage.lacks.first();
+    let resource = lack.map_or("", |lack| shortage::name(world.policy(), lack.dimension));
+    let place = format!("jobs[{}].resources.{resource}", found.position);
+    refusal_about(
+        Some(job),
+        Code::InvalidArgument,
+        "EXCEEDS_EVERY_NODE",
+        format!("a task of `{job}` fits on no node, even an empty one: {text}"),
+        Some(&place),
+        "ask for less, or split the work; `jero nodes` shows what the nodes have",
     )
 }
 
@@ -205,8 +254,26 @@ mod tests {
         );
         assert_eq!(reason.metadata["place"], "jobs[2].walltime");
         assert_eq!(reason.metadata["remedy"], "set it");
+        assert_eq!(status.message(), "it is missing", "the place is beside it");
         let fields = &details.bad_request().expect("a field").field_violations;
         assert_eq!(fields[0].field, "jobs[2].walltime");
+    }
+
+    #[test]
+    fn a_place_inside_a_job_comes_with_its_name() {
+        let name = |place: &str| {
+            let cause = Rejected::invalid(place, "it is missing", "set it");
+            let names = ["a", "b"];
+            let status = rejected_in(&cause, |position| names.get(position).copied());
+            let details = status.get_error_details();
+            let reason = details.error_info().expect("a reason");
+            reason.metadata.get("job").cloned().unwrap_or_default()
+        };
+        assert_eq!(name("jobs[1].walltime"), "b");
+        assert_eq!(name("jobs[0] (command and labels)"), "a");
+        for other in ["jobs[2].walltime", "jobs[].count", "queue"] {
+            assert_eq!(name(other), "", "{other}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! types cannot: unknown enum values, doubled paths, malformed digests.
 
 use super::amounts::{resources, resources_in};
+use super::status::rejected_in;
 use crate::store::spool::Digest;
 use jeroboam_core::policy::Policy;
 use jeroboam_core::rejected::Rejected;
@@ -15,6 +16,7 @@ use jeroboam_proto::v1;
 use prost::Message as _;
 use sha2::Digest as _;
 use std::collections::BTreeSet;
+use tonic::Status;
 
 /// The digest by which a repeated submission is known.
 ///
@@ -29,14 +31,37 @@ pub fn digest(batch: &v1::BatchSpec) -> [u8; 32] {
 ///
 /// # Errors
 /// The first field that says nothing the core knows.
-pub fn batch_in(policy: &Policy, wire: v1::BatchSpec) -> Result<BatchSpec, Rejected> {
+pub fn batch_in(policy: &Policy, wire: v1::BatchSpec) -> Result<BatchSpec, JobRefused> {
     let jobs = wire.jobs.into_iter().enumerate();
-    let jobs = jobs.map(|(position, job)| job_in(policy, position, job));
+    let jobs = jobs.map(|(position, mut wire)| {
+        let name = std::mem::take(&mut wire.name);
+        match job_in(policy, position, wire) {
+            Ok(job) => Ok(JobSpec { name, ..job }),
+            Err(cause) => Err(JobRefused { name, cause }),
+        }
+    });
     Ok(BatchSpec {
         name: wire.name,
         queue: wire.queue,
         jobs: jobs.collect::<Result<_, _>>()?,
     })
+}
+
+/// A job that cannot be taken.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}")]
+pub struct JobRefused {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub cause: Rejected,
+}
+
+impl JobRefused {
+    /// As the client is told.
+    pub fn status(&self) -> Status {
+        rejected_in(&self.cause, |_| Some(&self.name))
+    }
 }
 
 fn job_in(policy: &Policy, position: usize, wire: v1::JobSpec) -> Result<JobSpec, Rejected> {

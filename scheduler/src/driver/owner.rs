@@ -17,7 +17,9 @@ use jeroboam_core::event::Event;
 use jeroboam_core::ids::LeaseId;
 use jeroboam_core::job::AttemptRecord;
 use jeroboam_core::rejected::Rejected;
+use jeroboam_core::spec::BatchSpec;
 use jeroboam_core::time::TimeMs;
+use jeroboam_core::world::largest::TooLarge;
 use jeroboam_proto::v1;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -83,11 +85,19 @@ impl Owner {
         }
     }
 
-    pub(super) fn state(&self) -> &State {
+    /// What there is.
+    pub(crate) fn state(&self) -> &State {
         &self.state
     }
 
-    pub(super) fn now(&self) -> TimeMs {
+    /// The first job of a batch that fits on no known node, whatever it waits for.
+    pub(crate) fn too_large(&mut self, spec: &BatchSpec) -> Option<TooLarge> {
+        let now = self.now();
+        self.state.too_large(now, spec)
+    }
+
+    /// The time of what is applied now.
+    pub(crate) fn now(&self) -> TimeMs {
         self.clock.now()
     }
 
@@ -160,7 +170,7 @@ impl Owner {
     }
 
     /// Applies an event on somebody's behalf.
-    pub(super) fn apply(&mut self, event: Event) -> Result<(), Rejected> {
+    pub(crate) fn apply(&mut self, event: Event) -> Result<(), Rejected> {
         let now = self.now();
         let step = self.state.apply(now, event)?;
         self.take(now, step);

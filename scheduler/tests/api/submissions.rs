@@ -102,19 +102,19 @@ async fn each_bad_submission_is_refused_with_place_and_remedy() {
     };
     seen += &refused(service.client().submit(nameless).await);
     expect_test::expect![[r#"
-        InvalidArgument OUT_OF_BOUNDS [jobs] jobs: 0 is outside 1 ..= 1000000 | use a value from 1 to 1000000
-        InvalidArgument INVALID [jobs[1].name] jobs[1].name: the job name `a` is already that of jobs[0] | give every job of the batch a name of its own
-        InvalidArgument OUT_OF_BOUNDS [jobs[0].count] jobs[0].count: 0 is outside 1 ..= 1000000 | use a value from 1 to 1000000
-        InvalidArgument OUT_OF_BOUNDS [jobs[].count (sum of tasks)] jobs[].count (sum of tasks): 1200000 is outside 1 ..= 1000000 | use a value from 1 to 1000000
-        InvalidArgument INVALID [jobs[].after_ok] jobs[].after_ok: the dependencies form a cycle: a -> b -> a | remove one of these dependencies
-        InvalidArgument INVALID [jobs[0].isolation] jobs[0].isolation: the isolation `kernel` is not there yet | leave it at `shared` and trust the queue's other users, or wait for a later release
-        InvalidArgument INVALID [jobs[0].inputs[0]] jobs[0].inputs[0]: the content of `in` is not in the Files service | upload it first (Files.Put), then submit with the same request id
-        InvalidArgument OUT_OF_BOUNDS [jobs[0].inputs (bytes)] jobs[0].inputs (bytes): 1099511627776 is outside 0 ..= 1073741824 | use a value from 0 to 1073741824
+        InvalidArgument OUT_OF_BOUNDS [jobs] 0 is outside 1 ..= 1000000 | use a value from 1 to 1000000
+        InvalidArgument INVALID [jobs[1].name] the job name `a` is already that of jobs[0] | give every job of the batch a name of its own
+        InvalidArgument OUT_OF_BOUNDS [jobs[0].count] 0 is outside 1 ..= 1000000 | use a value from 1 to 1000000
+        InvalidArgument OUT_OF_BOUNDS [jobs[].count (sum of tasks)] 1200000 is outside 1 ..= 1000000 | use a value from 1 to 1000000
+        InvalidArgument INVALID [jobs[].after_ok] the dependencies form a cycle: a -> b -> a | remove one of these dependencies
+        InvalidArgument INVALID [jobs[0].isolation] the isolation `kernel` is not there yet | leave it at `shared` and trust the queue's other users, or wait for a later release
+        InvalidArgument INVALID [jobs[0].inputs[0]] the content of `in` is not in the Files service | upload it first (Files.Put), then submit with the same request id
+        InvalidArgument OUT_OF_BOUNDS [jobs[0].inputs (bytes)] 1099511627776 is outside 0 ..= 1073741824 | use a value from 0 to 1073741824
         NotFound UNKNOWN_SITE [] there is no site `meyrn` | did you mean `meyrin`? `jero sites` lists them all
         NotFound UNKNOWN_QUEUE [] there is no queue `cms.higs` | did you mean `cms.higgs`? `jero queues` lists them all
         InvalidArgument QUEUE_NOT_LEAF [] the queue `cms` has queues below it; work is submitted to a leaf | name one of the queues below it (`jero queues`)
         PermissionDenied NOT_SUBMITTER [] `local` may not submit to the queue `atlas` | ask its owner for `jero queue set NAME --submitters ...`
-        InvalidArgument OUT_OF_BOUNDS [request_id (characters)] request_id (characters): 0 is outside 1 ..= 64 | use a value from 1 to 64"#]].assert_eq(&seen);
+        InvalidArgument OUT_OF_BOUNDS [request_id (characters)] 0 is outside 1 ..= 64 | use a value from 1 to 64"#]].assert_eq(&seen);
     let live = service
         .client()
         .list_batches(v1::ListBatchesRequest::default())

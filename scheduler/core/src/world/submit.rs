@@ -60,8 +60,8 @@ impl World {
     }
 
     /// Named resources are those of the policy, sites those that were declared.
-    /// That a task is larger than every node is no fault: it waits, with that
-    /// reason, since a larger node may join.
+    /// That a task is larger than every node is no fault here: it waits, with that
+    /// reason. Whether to take it at all is asked before ([`super::largest`]).
     fn check_resources(&self, spec: &BatchSpec) -> Result<(), Rejected> {
         let named = crate::resources::EXTENDED + self.policy.extended_resources.len();
         for (position, job) in spec.jobs.iter().enumerate() {
