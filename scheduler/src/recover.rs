@@ -119,11 +119,15 @@ fn read_snapshot(mut reader: SnapshotReader) -> Result<World, RecoverError> {
 /// # Errors
 /// As [`replay`], or the configuration is refused.
 pub fn recover(
-    store: Store,
+    mut store: Store,
     limits: Limits,
     configure: impl FnOnce(&World) -> Vec<Event>,
 ) -> Result<(Parts, Spool, Replayed), RecoverError> {
-    let (mut world, replayed) = replay(&store)?;
+    let (mut world, replayed) = replay(&store).map_err(|error| match error {
+        RecoverError::Store(error) => store.refuse(error).into(),
+        other => other,
+    })?;
+    store.proved_good();
     let Store {
         mut journal,
         snapshots,

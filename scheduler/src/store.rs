@@ -10,6 +10,8 @@
 //! data_dir/lock                 one process at a time
 //! data_dir/journal/             sled: journal and history
 //! data_dir/journal.mark         what was acknowledged
+//! data_dir/journal.found/       both as a start found them, until it has proved good
+//! data_dir/journal.refused/     both as a refused start found them
 //! data_dir/snapshots/through-N  the effect of records 1..=N
 //! data_dir/spool/               files by sha256, uploads as .part
 //! ```
@@ -20,6 +22,7 @@ mod error;
 pub mod history;
 pub mod journal;
 mod lock;
+mod original;
 pub mod snapshot;
 pub mod spool;
 
@@ -32,6 +35,7 @@ use engine::Engine;
 use engine::embedded::SledEngine;
 use journal::{Journal, JournalOptions, Records, Sequence};
 use lock::DirectoryLock;
+use original::Original;
 use snapshot::{SnapshotReader, Snapshots};
 use spool::{Spool, SpoolLimits};
 
@@ -47,6 +51,8 @@ pub struct StoreOptions {
 /// The open data directory; its parts may go to different threads, the lock lasts as long as any of them.
 #[derive(Debug)]
 pub struct Store {
+    /// First, so that it is dropped while the lock is still held.
+    original: Original,
     /// The journal; its owner is the only writer. Gives out the history, too.
     pub journal: Journal,
     /// The snapshots.
@@ -70,7 +76,7 @@ impl Store {
     pub fn open(data_dir: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
         let engine =
             || Ok(Box::new(SledEngine::open(&data_dir.join("journal"))?) as Box<dyn Engine>);
-        Self::assemble(engine, data_dir, options)
+        Self::assemble(engine, Original::take, data_dir, options)
     }
 
     /// As [`Store::open`], with the journal and the history on another engine.
@@ -79,12 +85,13 @@ impl Store {
         data_dir: &Path,
         options: &StoreOptions,
     ) -> Result<Self, StoreError> {
-        Self::assemble(|| Ok(engine), data_dir, options)
+        Self::assemble(|| Ok(engine), Original::none, data_dir, options)
     }
 
     /// The lock comes first: nothing is touched in a directory that another process has open.
     fn assemble(
         engine: impl FnOnce() -> Result<Box<dyn Engine>, StoreError>,
+        original: impl FnOnce(&Path) -> Original,
         data_dir: &Path,
         options: &StoreOptions,
     ) -> Result<Self, StoreError> {
@@ -92,15 +99,20 @@ impl Store {
         let lock = Arc::new(DirectoryLock::acquire(&data_dir.join("lock"))?);
         let snapshots = Snapshots::open(data_dir.join("snapshots"), Arc::clone(&lock))?;
         let found = snapshots.find()?;
-        let engine = engine()?;
+        let mut original = original(data_dir);
         let journal_options = JournalOptions {
             accept_loss_after: options.accept_loss_after,
             snapshot_through: found.intact.unwrap_or_default(),
             snapshot_exists: snapshots.newest()?.is_some(),
         };
-        let journal = Journal::open(engine, journal_options)?;
+        let journal = engine()
+            .and_then(|engine| Journal::open(engine, journal_options))
+            .map_err(|error| original.refuse(error))?;
         if !found.damaged.is_empty() && journal.floor() > journal_options.snapshot_through {
-            return Err(StoreError::no_intact_snapshot(found.damaged, journal.floor()));
+            return Err(StoreError::no_intact_snapshot(
+                found.damaged,
+                journal.floor(),
+            ));
         }
         snapshots.set_aside(&found.damaged)?;
         let spool = Spool::open(data_dir.join("spool"), options.spool, lock)?;
@@ -109,7 +121,18 @@ impl Store {
             snapshots,
             spool,
             base: found.intact,
+            original,
         })
+    }
+
+    /// Everything has been replayed: what the start began with is not needed any more. To be called before anything is appended.
+    pub fn proved_good(&mut self) {
+        self.original.discard();
+    }
+
+    /// Something was found damaged in the replay: what the start began with is kept, and the returned error says where.
+    pub fn refuse(&mut self, error: StoreError) -> StoreError {
+        self.original.refuse(error)
     }
 
     /// The newest intact snapshot and the records after it.

@@ -63,6 +63,14 @@ pub enum StoreError {
         /// Whether the first failure was a full disk.
         disk_full: bool,
     },
+    /// A start was refused for damage; what it found is kept as it was.
+    #[error("{source}; the journal's files as they were before this start are kept in {}", kept.display())]
+    Refused {
+        /// Where.
+        kept: PathBuf,
+        /// Why it was refused.
+        source: Box<StoreError>,
+    },
     /// Another process has the directory open.
     #[error("{} is in use by {holder}; stop that one, or give this one a data_dir of its own", path.display())]
     Locked {
@@ -250,6 +258,24 @@ impl StoreError {
             } => is_full(source),
             Self::AppendFailed { source } => source.is_disk_full(),
             Self::Poisoned { disk_full, .. } => *disk_full,
+            _ => false,
+        }
+    }
+
+    /// Whether it says that what the journal's files hold is not what was written there.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Engine { .. }
+            | Self::EnginePanicked { .. }
+            | Self::TailLost { .. }
+            | Self::DamagedRecord { .. }
+            | Self::DamagedMark { .. }
+            | Self::DamagedHistory { .. }
+            | Self::LossNotAsAccepted { .. } => true,
+            // Files that are cut short come out of the engine as this.
+            Self::Io { source, .. } => {
+                !is_full(source) && source.kind() != io::ErrorKind::PermissionDenied
+            }
             _ => false,
         }
     }
