@@ -20,7 +20,7 @@
 //! so is never stale; such locks belong to a process, not to a handle, hence
 //! all lock use of this process goes through one mutex (`attempt/lock.rs`).
 //!
-//! It starts, stops and signals nothing, save for [`AttemptDir::record_lost`],
+//! It starts, stops and signals nothing, save for [`AttemptDir::record_ended`],
 //! which kills what a dead shim left: starting is `shim` and `drivers`,
 //! deciding is `state`. Blocking calls throughout; each takes milliseconds.
 //! Entry points: [`AttemptDir::create`], [`AttemptDir::open`], [`list`].
@@ -35,6 +35,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::shim::tree::{self, Marks};
 pub(crate) use lock::{Lock, Owner, whole_file};
 pub use log::{LogChunk, Stream};
 pub use record::{
@@ -110,7 +111,7 @@ pub enum Phase {
         shim_pid: i32,
     },
     /// It was started, its shim is gone and left no exit record:
-    /// call [`AttemptDir::record_lost`].
+    /// call [`AttemptDir::record_ended`].
     ShimDied,
     /// It has ended.
     Ended(ExitRecord),
@@ -126,7 +127,7 @@ pub enum Closed {
         /// The shim's process.
         shim_pid: i32,
     },
-    /// Too late: it started and its shim died; call [`AttemptDir::record_lost`].
+    /// Too late: it started and its shim died; call [`AttemptDir::record_ended`].
     ShimDied,
     /// It had ended before.
     Ended(ExitRecord),
@@ -277,17 +278,18 @@ impl AttemptDir {
     }
 
     /// Settles an attempt whose shim is gone: kills what is left of its
-    /// process tree, then records `Lost` (or `NotRun`, had it not started).
-    /// After a reboot there is nothing to kill. Returns the record, also when
-    /// the attempt had one already; `None` if a shim runs after all.
-    pub fn record_lost(&self) -> Result<Option<ExitRecord>, AttemptError> {
+    /// process tree, then records `outcome`, which is `Lost` unless it is known
+    /// why the shim is gone (or `NotRun`, had it not started). After a reboot
+    /// there is nothing to kill. Returns the record, also when the attempt had
+    /// one already; `None` if a shim runs after all.
+    pub fn record_ended(&self, outcome: Outcome) -> Result<Option<ExitRecord>, AttemptError> {
         match self.phase()? {
             Phase::Ended(record) => return Ok(Some(record)),
             Phase::Running { .. } => return Ok(None),
             Phase::NotStarted => {}
             Phase::ShimDied => {
                 if self.lease()?.boot_id == boot::boot_id() {
-                    let pids = crate::shim::tree::sweep(&self.path);
+                    let pids = tree::sweep(self.marks());
                     if !pids.is_empty() {
                         return Err(AttemptError::Survivors {
                             path: self.path.clone(),
@@ -305,10 +307,21 @@ impl AttemptDir {
         }
         let record = match self.started()? {
             None => ExitRecord::unstarted(Outcome::NotRun),
-            Some(start) => ExitRecord::lost(&start),
+            Some(start) => ExitRecord::without_shim(outcome, &start),
         };
         self.write_exit(&lock, &record)?;
         Ok(Some(record))
+    }
+
+    /// By what its processes are known. The kernel ends those of a PID namespace.
+    pub(crate) fn marks(&self) -> Marks<'_> {
+        let started = self.started().ok().flatten();
+        let without = started.filter(|start| start.confinement == Confinement::Subtree);
+        let session = without.map(|start| start.shim_pid).filter(|pid| *pid > 1);
+        Marks {
+            attempt: &self.path,
+            session,
+        }
     }
 
     /// Up to `max_bytes` of what the job wrote to a stream from `offset` on,

@@ -30,6 +30,8 @@ mod command;
 pub(crate) mod environment;
 mod guard;
 mod job;
+mod namespace;
+pub(crate) mod overdue;
 pub mod run;
 pub mod start;
 mod supervise;
@@ -39,7 +41,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -169,14 +170,13 @@ impl Shim {
     fn leave_marker(&mut self) -> bool {
         let confinement = match self.lease.confinement {
             // Concerns only children made after it.
-            Confinement::Namespace if unshare(CloneFlags::CLONE_NEWPID).is_ok() => {
-                Confinement::Namespace
-            }
+            Confinement::Namespace if namespace::for_children() => Confinement::Namespace,
             Confinement::Namespace | Confinement::Subtree => Confinement::Subtree,
         };
         let shim_pid = nix::unistd::getpid().as_raw();
         self.start = StartRecord {
             started_ms: wall_ms(),
+            started_boot_ms: boottime_ms(),
             shim_pid,
             confinement,
         };

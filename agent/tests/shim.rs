@@ -213,11 +213,11 @@ fn a_stop_ends_a_tree_that_ignores_sigterm_after_the_grace() {
         ));
         lines(&dir, "ready");
         let asked = Instant::now();
-        assert!(site.driver.stop(&dir).unwrap());
+        assert!(site.stop(&dir));
         assert_eq!(site.end_of(&dir).outcome, Outcome::Stopped);
         assert!(asked.elapsed() >= Duration::from_millis(300));
         assert_eq!(alive(&mark), NOBODY);
-        assert!(!site.driver.stop(&dir).unwrap());
+        assert!(!site.stop(&dir));
     }
 }
 
@@ -231,7 +231,7 @@ fn a_stop_reaches_every_process_and_waits_for_those_that_end_in_time() {
         lease.grace_ms = 30_000;
         let dir = site.start(&lease);
         lines(&dir, "ready");
-        assert!(site.driver.stop(&dir).unwrap());
+        assert!(site.stop(&dir));
         assert_eq!(site.end_of(&dir).outcome, Outcome::Stopped);
         assert_eq!(lines(&dir, "bye"), ["bye"]);
     }

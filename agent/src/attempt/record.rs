@@ -177,6 +177,9 @@ pub struct LeaseRecord {
 pub struct StartRecord {
     /// When, by the node's wall clock, ms.
     pub started_ms: i64,
+    /// When, boottime ms: from then on the walltime counts.
+    #[serde(default)]
+    pub started_boot_ms: i64,
     /// The shim, for people to read; the lock tells for certain.
     pub shim_pid: i32,
     /// How the tree is held together.
@@ -257,14 +260,14 @@ impl ExitRecord {
     }
 
     /// When it ended is not known: it is found out now, and not before it began.
-    pub(crate) fn lost(start: &StartRecord) -> Self {
+    pub(crate) fn without_shim(outcome: Outcome, start: &StartRecord) -> Self {
         let usage = Usage {
             started_ms: start.started_ms,
             ended_ms: boot::wall_ms().max(start.started_ms),
             ..Usage::default()
         };
         Self {
-            outcome: Outcome::Lost,
+            outcome,
             usage,
             log_error: None,
         }

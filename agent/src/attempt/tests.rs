@@ -48,6 +48,7 @@ fn start_and_die(dir: &AttemptDir) {
     let lock = dir.take_lock().unwrap().unwrap();
     let start = StartRecord {
         started_ms: 5,
+        started_boot_ms: 5,
         shim_pid: 1,
         confinement: Confinement::Subtree,
     };
@@ -116,7 +117,7 @@ fn closing_an_unstarted_attempt_is_final() {
         dir.close_unstarted(Outcome::NotRun).unwrap(),
         Closed::Ended(record.clone())
     );
-    assert_eq!(dir.record_lost().unwrap(), Some(record));
+    assert_eq!(dir.record_ended(Outcome::Lost).unwrap(), Some(record));
 }
 
 #[test]
@@ -129,7 +130,7 @@ fn a_started_attempt_whose_shim_died_is_lost_not_unrun() {
         Closed::ShimDied
     );
     let before_ms = boot::wall_ms();
-    let record = dir.record_lost().unwrap().unwrap();
+    let record = dir.record_ended(Outcome::Lost).unwrap().unwrap();
     assert_eq!(
         (record.outcome.clone(), record.usage.started_ms),
         (Outcome::Lost, 5)
@@ -138,7 +139,7 @@ fn a_started_attempt_whose_shim_died_is_lost_not_unrun() {
         (before_ms..=boot::wall_ms()).contains(&record.usage.ended_ms),
         "{record:?}"
     );
-    assert_eq!(dir.record_lost().unwrap(), Some(record));
+    assert_eq!(dir.record_ended(Outcome::Lost).unwrap(), Some(record));
 }
 
 #[test]
@@ -146,7 +147,10 @@ fn a_marker_cut_short_is_still_a_marker() {
     let (_root, dir) = created(&lease(3));
     fs::write(dir.path().join(STARTED), "").unwrap();
     assert_eq!(dir.phase().unwrap(), Phase::ShimDied);
-    assert_eq!(dir.record_lost().unwrap().unwrap().outcome, Outcome::Lost);
+    assert_eq!(
+        dir.record_ended(Outcome::Lost).unwrap().unwrap().outcome,
+        Outcome::Lost
+    );
 }
 
 #[test]
@@ -166,12 +170,20 @@ fn after_a_reboot_started_is_lost_and_unstarted_is_not_run() {
     let (_root, started) = created(&before);
     start_and_die(&started);
     assert_eq!(
-        started.record_lost().unwrap().unwrap().outcome,
+        started
+            .record_ended(Outcome::Lost)
+            .unwrap()
+            .unwrap()
+            .outcome,
         Outcome::Lost
     );
     let (_root, unstarted) = created(&before);
     assert_eq!(
-        unstarted.record_lost().unwrap().unwrap().outcome,
+        unstarted
+            .record_ended(Outcome::Lost)
+            .unwrap()
+            .unwrap()
+            .outcome,
         Outcome::NotRun
     );
 }

@@ -9,14 +9,16 @@
 //! The end of a shim is noticed at once: one thread waits on the pidfds of all
 //! of them (children of this agent, which it reaps, and adopted ones) and sends
 //! an [`AttemptEnded`] each into the channel given at the start. It says only
-//! that the shim is gone; [`AttemptDir::record_lost`] then tells or settles how
-//! the attempt ended.
+//! that the shim is gone; [`AttemptDir::record_ended`] then tells or settles how
+//! the attempt ended. A shim that lets a limit pass, since its job stopped it,
+//! is woken and at last killed with its job (`process/oversight.rs`).
 //!
 //! It does not choose nodes, pin CPUs or limit disks: declared nodes
 //! (`process/nodes.rs`) divide the host on paper, for users who trust each
 //! other. Entry point: [`ProcessDriver::new`].
 
 mod nodes;
+mod oversight;
 mod pidfd;
 mod state_dir;
 mod watch;
@@ -29,7 +31,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{User, getuid};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::attempt::{AttemptDir, AttemptError, LeaseId, Phase};
+use crate::attempt::{AttemptDir, AttemptError, LeaseId, Outcome, Phase};
 use crate::shim::environment::SHIM_DIR_VARIABLE;
 pub use nodes::{DeclaredNode, DeclaredTaint, node_reports, overcommitment};
 use pidfd::Pidfd;
@@ -81,6 +83,8 @@ pub struct AttemptEnded {
     pub lease: LeaseId,
     /// Its directory.
     pub dir: AttemptDir,
+    /// How it ended if the shim left no record: `Lost`, unless the driver killed it.
+    pub outcome: Outcome,
 }
 
 /// Starts, stops and watches shims. All calls may come from any thread; each
@@ -142,6 +146,7 @@ impl ProcessDriver {
             AttemptEnded {
                 lease,
                 dir: dir.clone(),
+                outcome: Outcome::Lost,
             },
         )
     }
@@ -158,6 +163,7 @@ impl ProcessDriver {
             AttemptEnded {
                 lease,
                 dir: dir.clone(),
+                outcome: Outcome::Lost,
             },
         )?;
         Ok(true)
@@ -167,13 +173,13 @@ impl ProcessDriver {
     /// lease's grace, outcome `Stopped`. `false` if no shim holds the lock: it
     /// has ended, or has not begun and is to be closed by
     /// [`AttemptDir::close_unstarted`].
-    pub fn stop(&self, dir: &AttemptDir) -> Result<bool, DriverError> {
-        match shim_of(dir)? {
-            None => Ok(false),
-            Some(pidfd) => pidfd
-                .signal(Signal::SIGTERM)
-                .map_err(DriverError::system("signal a shim")),
-        }
+    pub fn stop(&self, lease: LeaseId, dir: &AttemptDir) -> Result<bool, DriverError> {
+        let Some(pidfd) = shim_of(dir)? else {
+            return Ok(false);
+        };
+        self.watch.stop_asked(lease);
+        let signaled = DriverError::system("signal a shim");
+        pidfd.signal(Signal::SIGTERM).map_err(signaled)
     }
 }
 

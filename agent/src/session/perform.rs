@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::stream::Redial;
 use super::{Feedback, Session, Waiting, wire};
-use crate::attempt::{AttemptDir, Closed, ExitRecord, LeaseId, LeaseRecord, boot};
+use crate::attempt::{AttemptDir, Closed, ExitRecord, LeaseId, LeaseRecord, Outcome, boot};
 use crate::drivers::process::ProcessDriver;
 use crate::outputs;
 use crate::state::{self, Allegiance, Effect, Input, Notice};
@@ -68,8 +68,8 @@ impl Job {
     }
 
     /// The shim is gone, or seems to be: settle and tell how it ended.
-    fn settle(&self) {
-        match self.dir.record_lost() {
+    fn settle(&self, outcome: Outcome) {
+        match self.dir.record_ended(outcome) {
             Ok(Some(exit)) => self.ended(exit),
             Ok(None) => self.again(
                 Effect::AdoptShim(self.lease),
@@ -98,20 +98,20 @@ impl Job {
         }
     }
 
-    fn close_unstarted(&self, outcome: crate::attempt::Outcome) {
+    fn close_unstarted(&self, outcome: Outcome) {
         let lease = self.lease;
         match self.dir.close_unstarted(outcome.clone()) {
             Ok(Closed::Unstarted(exit) | Closed::Ended(exit)) => self.ended(exit),
             Ok(Closed::Running { .. }) => self.tell(Input::CloseTooLate(lease)),
-            Ok(Closed::ShimDied) => self.settle(),
+            Ok(Closed::ShimDied) => self.settle(Outcome::Lost),
             Err(why) => self.again(Effect::CloseUnstarted { lease, outcome }, &why),
         }
     }
 
     fn stop(&self) {
-        match self.driver.stop(&self.dir) {
+        match self.driver.stop(self.lease, &self.dir) {
             Ok(true) => {}
-            Ok(false) => self.settle(),
+            Ok(false) => self.settle(Outcome::Lost),
             Err(why) => self.again(Effect::StopShim(self.lease), &why),
         }
     }
@@ -119,7 +119,7 @@ impl Job {
     fn adopt(&self) {
         match self.driver.adopt(self.lease, &self.dir) {
             Ok(true) => {}
-            Ok(false) => self.settle(),
+            Ok(false) => self.settle(Outcome::Lost),
             Err(why) => self.again(Effect::AdoptShim(self.lease), &why),
         }
     }
@@ -182,7 +182,7 @@ impl Session {
             }
             Effect::StopShim(lease) => self.in_lane(lease, |job| job.stop()),
             Effect::AdoptShim(lease) => self.in_lane(lease, |job| job.adopt()),
-            Effect::RecordLost(lease) => self.conclude(lease),
+            Effect::RecordLost(lease) => self.conclude(lease, Outcome::Lost),
             Effect::CollectOutputs { lease, exit } => self.collect(lease, exit),
             Effect::RemoveAttempt(lease) => self.in_lane(lease, |job| job.remove()),
             Effect::StartTail {
@@ -213,9 +213,9 @@ impl Session {
 
     /// The shim of this attempt is gone. A slow one, of an attempt that was
     /// closed, acknowledged and removed meanwhile, changes nothing any more.
-    pub(super) fn conclude(&self, lease: LeaseId) {
+    pub(super) fn conclude(&self, lease: LeaseId, outcome: Outcome) {
         if self.machine.holds(lease) {
-            self.in_lane(lease, |job| job.settle());
+            self.in_lane(lease, |job| job.settle(outcome));
         }
     }
 

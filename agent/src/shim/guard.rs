@@ -11,7 +11,9 @@
 //! job kill it, the job gets SIGKILL with it and the shim, the next subreaper,
 //! adopts and kills the rest.
 //!
-//! It decides nothing: it says how the command ended and passes SIGTERM on.
+//! It says how the command ended and passes SIGTERM on, and decides one thing:
+//! a job that runs on well after its walltime or contact deadline is killed, for
+//! then something keeps the shim from it (`overdue`).
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,15 +26,21 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pipe2, read, setpgid, write};
 
 use super::command::Command;
 use super::job;
+use super::overdue::Overdue;
+use super::supervise::arm;
 use super::tree::signal_descendants;
-use crate::attempt::Confinement;
+use crate::attempt::boot::boottime_ms;
+use crate::attempt::{AttemptDir, Confinement, LeaseRecord, Outcome};
 
 const PASS_PAUSE_MS: u16 = 10;
+/// What a shim gets beyond its job's grace before it counts as kept from its duty.
+const OVERDUE_MARGIN_MS: i64 = 3_000;
 /// The guard's own exit code when it ends early; nobody reads it.
 const EARLY: i32 = 70;
 
@@ -47,6 +55,10 @@ pub(super) enum Word {
     Signaled(i32),
     /// The command could not be executed.
     NotExecuted(Errno),
+    /// The walltime was over long ago.
+    WalltimeOver,
+    /// The contact deadline was over long ago.
+    ContactOver,
 }
 
 impl Word {
@@ -58,6 +70,8 @@ impl Word {
             Self::Exited(code) => (b'E', code),
             Self::Signaled(signal) => (b'S', signal),
             Self::NotExecuted(errno) => (b'X', errno as i32),
+            Self::WalltimeOver => (b'W', 0),
+            Self::ContactOver => (b'C', 0),
         };
         let n = number.to_le_bytes();
         [letter, n[0], n[1], n[2], n[3]]
@@ -70,6 +84,8 @@ impl Word {
             b'E' => Some(Self::Exited(number)),
             b'S' => Some(Self::Signaled(number)),
             b'X' => Some(Self::NotExecuted(Errno::from_raw(number))),
+            b'W' => Some(Self::WalltimeOver),
+            b'C' => Some(Self::ContactOver),
             _ => None,
         }
     }
@@ -97,7 +113,12 @@ pub(super) struct Guard {
 impl Guard {
     /// Starts guard and job. `confinement` is what the next child of this
     /// process gets: in a PID namespace, or not.
-    pub(super) fn spawn(command: &Command, confinement: Confinement) -> Result<Self, Errno> {
+    pub(super) fn spawn(
+        dir: &AttemptDir,
+        lease: &LeaseRecord,
+        command: &Command,
+        confinement: Confinement,
+    ) -> Result<Self, Errno> {
         let (stdout, job_stdout) = pipe()?;
         let (stderr, job_stderr) = pipe()?;
         let (words, guard_words) = pipe()?;
@@ -114,6 +135,8 @@ impl Guard {
             ForkResult::Child => {
                 drop((stdout, stderr, words, life));
                 let side = Side {
+                    dir,
+                    lease,
                     words: guard_words,
                     life: guard_life,
                     confinement,
@@ -140,19 +163,27 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     Ok((reading, writing))
 }
 
+/// What wakes the guard, beside its shim.
+struct Sources {
+    signals: SignalFd,
+    timer: TimerFd,
+}
+
 /// The guard's own side.
-struct Side {
+struct Side<'a> {
+    dir: &'a AttemptDir,
+    lease: &'a LeaseRecord,
     words: OwnedFd,
     life: OwnedFd,
     confinement: Confinement,
 }
 
-impl Side {
+impl Side<'_> {
     fn run(&self, command: &Command, outputs: (OwnedFd, OwnedFd)) -> i32 {
         match self.start(command, &outputs) {
-            Ok((job, signals)) => {
+            Ok((job, sources)) => {
                 drop(outputs);
-                self.watch(job, &signals);
+                self.watch(job, &sources);
                 0
             }
             Err(errno) => {
@@ -166,7 +197,7 @@ impl Side {
         &self,
         command: &Command,
         outputs: &(OwnedFd, OwnedFd),
-    ) -> Result<(Pid, SignalFd), Errno> {
+    ) -> Result<(Pid, Sources), Errno> {
         let _ = prctl::set_name(c"jero-guard");
         setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
         match self.confinement {
@@ -183,9 +214,10 @@ impl Side {
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC)?;
         // SAFETY: the guard has one thread.
         match unsafe { fork() }? {
-            ForkResult::Parent { child } => Ok((child, signals)),
+            ForkResult::Parent { child } => Ok((child, Sources { signals, timer })),
             ForkResult::Child => {
                 let errno = job::execute(command, outputs.0.as_raw_fd(), outputs.1.as_raw_fd());
                 Word::NotExecuted(errno).send(&self.words);
@@ -195,15 +227,20 @@ impl Side {
         }
     }
 
-    /// Until the command has ended or the shim has.
-    fn watch(&self, job: Pid, signals: &SignalFd) {
+    /// Until the command has ended or the shim has, or the time is over.
+    fn watch(&self, job: Pid, sources: &Sources) {
+        let signals = &sources.signals;
+        let limited = self.lease.walltime_ms > 0;
+        let mut limits = Overdue {
+            walltime_due_ms: limited.then(|| boottime_ms().saturating_add(self.lease.walltime_ms)),
+            contact_due_ms: self.dir.deadline_ms(self.lease),
+            stop_asked_ms: None,
+            grace_ms: self.lease.grace_ms,
+        };
         loop {
-            let mut fds = [
-                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.life.as_fd(), PollFlags::POLLIN),
-            ];
-            let _ = poll(&mut fds, PollTimeout::NONE);
-            let shim_spoke = fds[1].any().unwrap_or(true);
+            // Without a timer the shim and the agent are what is left.
+            let _ = arm(&sources.timer, due_ms(&limits));
+            let shim_spoke = self.wait(sources);
             drain(signals);
             if let Some(word) = reap_until(job) {
                 word.send(&self.words);
@@ -216,7 +253,35 @@ impl Side {
                     Ok(0) | Err(_) => return self.kill_tree(signals),
                 }
             }
+            if due_ms(&limits).is_some_and(|due_ms| due_ms <= boottime_ms())
+                && let Some(word) = self.overdue(&mut limits)
+            {
+                word.send(&self.words);
+                return self.kill_tree(signals);
+            }
         }
+    }
+
+    /// Whether the shim has something to say, after anything happened.
+    fn wait(&self, sources: &Sources) -> bool {
+        let mut fds = [
+            PollFd::new(self.life.as_fd(), PollFlags::POLLIN),
+            PollFd::new(sources.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(sources.timer.as_fd(), PollFlags::POLLIN),
+        ];
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        fds[0].any().unwrap_or(true)
+    }
+
+    /// What is over, once the deadline has been read again.
+    fn overdue(&self, limits: &mut Overdue) -> Option<Word> {
+        limits.contact_due_ms = self.dir.deadline_ms(self.lease);
+        let (due_ms, outcome) = limits.dead_by_ms(OVERDUE_MARGIN_MS)?;
+        let word = match outcome {
+            Outcome::ContactLost => Word::ContactOver,
+            _ => Word::WalltimeOver,
+        };
+        (due_ms <= boottime_ms()).then_some(word)
     }
 
     fn term_tree(&self) {
@@ -246,6 +311,11 @@ impl Side {
         let mut fds = [PollFd::new(self.life.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, timeout) != Ok(0)
     }
+}
+
+fn due_ms(limits: &Overdue) -> Option<i64> {
+    let (due_ms, _) = limits.dead_by_ms(OVERDUE_MARGIN_MS)?;
+    Some(due_ms)
 }
 
 /// Reaps what has ended; says how `job` did, if it is among it.

@@ -37,7 +37,7 @@ pub(super) fn supervise(
     start: &StartRecord,
     signals: &SignalFd,
 ) -> Result<ExitRecord, Errno> {
-    let guard = match Guard::spawn(command, start.confinement) {
+    let guard = match Guard::spawn(dir, lease, command, start.confinement) {
         Ok(guard) => guard,
         Err(errno) => {
             let message = command.failure(errno);
@@ -164,6 +164,8 @@ impl Watched<'_> {
             Some(Word::ProcMounted) => self.proc_mounted = true,
             Some(Word::Exited(code)) => self.job_ended(Outcome::Exited { code }),
             Some(Word::Signaled(signal)) => self.job_ended(Outcome::Signaled { signal }),
+            Some(Word::WalltimeOver) => self.job_ended(Outcome::WalltimeExceeded),
+            Some(Word::ContactOver) => self.job_ended(Outcome::ContactLost),
             Some(Word::NotExecuted(errno)) => {
                 let message = self.command.failure(errno);
                 self.job_ended(Outcome::StartFailed { message });
@@ -280,7 +282,8 @@ impl Watched<'_> {
     }
 }
 
-fn arm(timer: &TimerFd, due_ms: Option<i64>) -> Result<(), Errno> {
+/// Sets a timer on `CLOCK_BOOTTIME`.
+pub(super) fn arm(timer: &TimerFd, due_ms: Option<i64>) -> Result<(), Errno> {
     let Some(due_ms) = due_ms else {
         return timer.unset();
     };

@@ -20,6 +20,8 @@ use super::environment::{SCRATCH_VARIABLE, SHIM_DIR_VARIABLE};
 
 const SWEEP_MAX: Duration = Duration::from_secs(10);
 const SWEEP_PAUSE: Duration = Duration::from_millis(10);
+/// A tree that still grows is killed as it is, and again.
+const STOP_PASSES_MAX: u32 = 20;
 
 /// A mounted `/proc`, of this PID namespace or of another.
 #[derive(Debug, Clone)]
@@ -49,24 +51,13 @@ impl Procfs {
 
     /// Every process that descends from `root`, without `root`; zombies too.
     pub(crate) fn descendants(&self, root: i32) -> Vec<i32> {
-        let parents: Vec<(i32, i32)> = self
-            .all()
-            .into_iter()
-            .filter_map(|pid| Some((pid, self.parent(pid)?)))
-            .collect();
-        let mut found = vec![root];
-        let mut next = 0;
-        while next < found.len() {
-            let parent = found[next];
-            found.extend(
-                parents
-                    .iter()
-                    .filter(|(_, of)| *of == parent)
-                    .map(|(pid, _)| *pid),
-            );
-            next += 1;
-        }
-        found.split_off(1)
+        self.kin().descendants(BTreeSet::from([root]))
+    }
+
+    /// Who every process descends from.
+    fn kin(&self) -> Kin {
+        let pids = self.all().into_iter();
+        Kin(pids.filter_map(|pid| self.relations(pid)).collect())
     }
 
     /// Resident memory of these processes together, in MiB. The cheap sum
@@ -85,13 +76,22 @@ impl Procfs {
         to_mib(pids.iter().filter_map(shared_once).sum())
     }
 
-    /// The parent's pid: the second field after the name, which may hold
-    /// anything, blanks and brackets too.
-    fn parent(&self, pid: i32) -> Option<i32> {
+    /// Parent and session: the second and the fourth field after the name,
+    /// which may hold anything, blanks and brackets too.
+    fn relations(&self, pid: i32) -> Option<Relations> {
         let stat = fs::read(self.0.join(format!("{pid}/stat"))).ok()?;
         let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
         let fields = std::str::from_utf8(&stat[after_name..]).ok()?;
-        fields.split_ascii_whitespace().nth(1)?.parse().ok()
+        let mut fields = fields.split_ascii_whitespace();
+        let is_zombie = fields.next()? == "Z";
+        let parent = fields.next()?.parse().ok()?;
+        let session = fields.nth(1)?.parse().ok()?;
+        Some(Relations {
+            pid,
+            parent,
+            session,
+            is_zombie,
+        })
     }
 
     fn rss_kib(&self, pid: i32) -> Option<i64> {
@@ -108,6 +108,50 @@ impl Procfs {
     }
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Relations {
+    pid: i32,
+    parent: i32,
+    session: i32,
+    is_zombie: bool,
+}
+
+/// Every process at one time, nearly.
+#[derive(Debug)]
+struct Kin(Vec<Relations>);
+
+impl Kin {
+    /// What descends from these, without them.
+    fn descendants(&self, roots: BTreeSet<i32>) -> Vec<i32> {
+        let mut seen = roots.clone();
+        let mut found: Vec<i32> = roots.into_iter().collect();
+        let (roots, mut next) = (found.len(), 0);
+        while next < found.len() {
+            let of = found[next];
+            let children = self.0.iter().filter(|process| process.parent == of);
+            found.extend(
+                children
+                    .map(|process| process.pid)
+                    .filter(|pid| seen.insert(*pid)),
+            );
+            next += 1;
+        }
+        found.split_off(roots)
+    }
+
+    /// Who is in this session, unless its leader lives: then a later process
+    /// may have got the number, and the session is not the one that was meant.
+    fn in_session(&self, session: i32) -> Vec<i32> {
+        let leads = |process: &&Relations| process.pid == session && !process.is_zombie;
+        if self.0.iter().any(|process| leads(&process)) {
+            return Vec::new();
+        }
+        let members = self.0.iter();
+        let members = members.filter(|process| process.session == session && !process.is_zombie);
+        members.map(|process| process.pid).collect()
+    }
+}
+
 /// Sends a signal to every descendant of this process.
 pub(crate) fn signal_descendants(signal: Signal) {
     for pid in Procfs::own().descendants(own_pid()) {
@@ -116,38 +160,76 @@ pub(crate) fn signal_descendants(signal: Signal) {
     }
 }
 
+/// By what the processes of an attempt are known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Marks<'a> {
+    /// Its directory: in the environment that a process was started with
+    /// (`JERO_SHIM_DIR` of shim and guard, `JERO_SCRATCH` of the job).
+    pub(crate) attempt: &'a Path,
+    /// The session that its shim led, of one without a PID namespace.
+    pub(crate) session: Option<i32>,
+}
+
 /// Kills what is left of an attempt whose shim is gone, and waits until it is
-/// dead: whatever carries the attempt's directory in the environment it was
-/// started with (`JERO_SHIM_DIR` of shim and guard, `JERO_SCRATCH` of the job)
-/// and all that descends from it. Returns the pids of what would not die.
+/// dead: whatever carries its marks, and all that descends from it. Returns the
+/// pids of what would not die.
 ///
 /// The kernel (with a PID namespace) or the guard (without) has done this
 /// already unless both shim and guard were killed at once. Only then can a
-/// process escape: one that left the tree, with an environment of its own.
-pub(crate) fn sweep(attempt: &Path) -> Vec<i32> {
+/// process escape: one with a session and an environment of its own whose
+/// parent has ended.
+pub(crate) fn sweep(marks: Marks<'_>) -> Vec<i32> {
     let give_up = Instant::now() + SWEEP_MAX;
     loop {
-        let left = marked(attempt);
+        let left = kill_once(marks);
         if left.is_empty() || Instant::now() > give_up {
             return left.into_iter().collect();
-        }
-        for pid in left {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         std::thread::sleep(SWEEP_PAUSE);
     }
 }
 
-fn marked(attempt: &Path) -> BTreeSet<i32> {
-    let procfs = Procfs::own();
-    let mut found = BTreeSet::new();
-    for pid in procfs.all() {
-        if pid != own_pid() && is_marked(pid, attempt) {
-            found.insert(pid);
-            found.extend(procfs.descendants(pid));
+/// Sends SIGKILL to all of an attempt, its shim and guard too if they live, and
+/// says to whom. All are stopped first, pass after pass until none is new: who
+/// is stopped makes no children, and while shim and guard are only stopped
+/// every orphan is still theirs.
+pub(crate) fn kill_once(marks: Marks<'_>) -> BTreeSet<i32> {
+    let mut stopped = BTreeSet::new();
+    for _ in 0..STOP_PASSES_MAX {
+        let found = marked(marks);
+        let new: Vec<i32> = found.difference(&stopped).copied().collect();
+        if new.is_empty() {
+            break;
         }
+        for pid in &new {
+            // It may have ended meanwhile, here and below.
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGSTOP);
+        }
+        stopped.extend(new);
     }
-    found
+    for pid in &stopped {
+        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+    }
+    stopped
+}
+
+fn marked(marks: Marks<'_>) -> BTreeSet<i32> {
+    let kin = Procfs::own().kin();
+    let others = kin.0.iter().map(|process| process.pid);
+    let others = others.filter(|pid| *pid != own_pid());
+    let mut roots: BTreeSet<i32> = others
+        .filter(|pid| is_marked(*pid, marks.attempt))
+        .collect();
+    roots.extend(
+        marks
+            .session
+            .into_iter()
+            .flat_map(|session| kin.in_session(session)),
+    );
+    let descendants = kin.descendants(roots.clone());
+    roots.extend(descendants);
+    roots.remove(&own_pid());
+    roots
 }
 
 /// Zombies have no environment and so are not marked.

@@ -50,11 +50,19 @@ impl Site {
         (dir, record)
     }
 
+    /// Asks its shim to stop; whether there is one.
+    pub fn stop(&self, dir: &AttemptDir) -> bool {
+        let name = dir.path().file_name().unwrap().to_str().unwrap();
+        let lease = LeaseId::from_dir_name(name).unwrap();
+        self.driver.stop(lease, dir).unwrap()
+    }
+
     /// The record of an attempt once the driver has told its end.
     pub fn end_of(&mut self, dir: &AttemptDir) -> ExitRecord {
         let ended = until("the driver tells an end", || self.ended.try_recv().ok());
         assert_eq!(ended.dir, *dir);
-        dir.record_lost().unwrap().expect("the shim is gone")
+        let record = dir.record_ended(ended.outcome).unwrap();
+        record.expect("the shim is gone")
     }
 }
 

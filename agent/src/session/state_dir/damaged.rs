@@ -57,7 +57,7 @@ pub(super) fn set_aside(
         Err(lost) if is_damage(&lost) => None,
         Err(other) => return Err(other.into()),
     };
-    let pids = tree::sweep(dir.path());
+    let pids = tree::sweep(dir.marks());
     if !pids.is_empty() {
         let path = dir.path().to_owned();
         return Err(AttemptError::Survivors { path, pids }.into());
