@@ -9,12 +9,13 @@
 //! Nothing is decided here: what the World accepts is the core's business, who
 //! may ask is [`crate::auth`]'s and [`crate::api`]'s. One file per area:
 //! [`submission`] and [`report`] come in, [`work`], [`attempt`], [`place`],
-//! [`grant`], [`shortage`] and [`status`] go out, [`amounts`] does both.
+//! [`grant`], [`notice`], [`shortage`] and [`status`] go out, [`amounts`] does both.
 
 pub mod amounts;
 pub mod attempt;
 mod grant;
 pub mod lease;
+pub mod notice;
 pub mod place;
 pub mod report;
 pub mod shortage;

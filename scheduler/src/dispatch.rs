@@ -18,7 +18,7 @@ mod message;
 
 use crate::step::Step;
 use jeroboam_core::event::Event;
-use jeroboam_core::ids::LeaseId;
+use jeroboam_core::ids::{LeaseId, NodeId};
 use jeroboam_core::job::ActiveState;
 use jeroboam_core::site::Site;
 use jeroboam_core::time::TimeMs;
@@ -185,21 +185,23 @@ impl Dispatch {
                 nodes,
                 removed,
             } => {
+                let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
                 let event = Event::CapacityReported {
-                    site,
+                    site: site.clone(),
                     session,
                     full,
                     nodes,
                     removed,
                 };
-                if let Err(rejected) = step.apply(world, now, event) {
-                    self.close(
+                match step.apply(world, now, event) {
+                    Ok(()) => tell_over_committed(world, &site, &names, connection, &mut step),
+                    Err(rejected) => self.close(
                         world,
                         now,
                         connection,
                         Closing::Refused(rejected),
                         &mut step,
-                    );
+                    ),
                 }
             }
             FromSite::Heartbeat(number) => {
@@ -348,6 +350,24 @@ impl Dispatch {
 fn is_elsewhere(world: &World, site: &str, lease: LeaseId) -> bool {
     let open = world.open_attempt(lease);
     open.is_ok_and(|active| world.site(world.node(active.node).site).spec.name != site)
+}
+
+/// A report may leave a node with less than runs there. That goes on, since nobody
+/// says that it has to end; but somebody should know.
+fn tell_over_committed(
+    world: &World,
+    site: &str,
+    reported: &[String],
+    connection: Connection,
+    step: &mut Step,
+) {
+    let site = world.find_site(site).expect("it has just reported");
+    let nodes = reported.iter().filter_map(|name| site.nodes.get(name));
+    let over = nodes.filter(|node| world.node(**node).over_committed().is_some());
+    let over: Vec<NodeId> = over.copied().collect();
+    if !over.is_empty() {
+        step.send(connection, ToSite::OverCommitted(over));
+    }
 }
 
 /// A site speaks for its own leases alone. What it says about one that is open at

@@ -90,6 +90,7 @@ metrics! {
     "site_leases" Gauge ("site") "Open leases at the site.";
     "site_unknown_leases" Gauge ("site") "Leases that the agent holds and the journal does not know.";
     "site_silent_seconds" Gauge ("site") "Since the site was answered last; only while something is waited for there.";
+    "site_nodes_over_committed" Gauge ("site") "Nodes on which more is held than they have now.";
     "batches" Gauge ("") "Batches in memory.";
     "jobs" Gauge ("") "Jobs in memory.";
     "disk_bytes" Gauge ("part") "On disk, by part of the data directory: `journal` (with the history), `snapshots`, `spool`.";
@@ -221,6 +222,7 @@ pub fn record_state(state: &State, now: TimeMs) {
     {
         if world.nodes().len() + world.queues().len() <= LOOKS_MAX {
             record_world(world, &Shares::new(world, now));
+            record_nodes(world);
         }
         waiting::record(world, now);
     }
@@ -236,6 +238,16 @@ pub fn record_world(world: &World, shares: &Shares) {
             &name_of(queue),
             entitlement,
         );
+    }
+}
+
+/// Refreshes what the nodes say.
+pub fn record_nodes(world: &World) {
+    for site in world.sites() {
+        let nodes = site.nodes.values().map(|id| world.node(*id));
+        let over = nodes.filter(|node| node.over_committed().is_some()).count();
+        gauge!("jeroboam_site_nodes_over_committed", "site" => site.spec.name.clone())
+            .set(over as f64);
     }
 }
 

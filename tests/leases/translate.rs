@@ -88,6 +88,7 @@ pub fn down(world: &World, limits: Limits, message: ToSite) -> Down {
         ToSite::Grant(lease) => Down::Grant(Box::new(record(to_agent(lease)))),
         ToSite::Stop(lease) => Down::Stop(to_agent(lease)),
         ToSite::Ack(lease) => Down::Ack(to_agent(lease)),
+        ToSite::OverCommitted(_) => Down::Unknown,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is said in a site session, as the state sees it; the wire's own types stay
 //! outside.
 
-use jeroboam_core::ids::LeaseId;
+use jeroboam_core::ids::{LeaseId, NodeId};
 use jeroboam_core::job::AttemptEnd;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::site::NodeReport;
@@ -74,6 +74,8 @@ pub enum ToSite {
     Stop(LeaseId),
     /// The report of the end is durable.
     Ack(LeaseId),
+    /// More is held on these nodes than they have now: for the site's log.
+    OverCommitted(Vec<NodeId>),
 }
 
 /// Why a stream is closed from here.

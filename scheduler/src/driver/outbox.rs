@@ -119,5 +119,8 @@ pub(super) fn encode(
             lease: Some(convert::lease(lease)),
             ended: true,
         }),
+        ToSite::OverCommitted(nodes) => {
+            Kind::Notice(convert::notice::over_committed(world, &nodes))
+        }
     }
 }

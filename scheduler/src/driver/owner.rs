@@ -7,7 +7,7 @@ use super::tails::{TailPiece, Tails};
 use super::{Command, Options, Release, Stopped};
 use crate::clock::Clock;
 use crate::convert;
-use crate::dispatch::{Connection, Hello};
+use crate::dispatch::{Connection, Hello, ToSite};
 use crate::history_record;
 use crate::state::State;
 use crate::step::Step;
@@ -19,6 +19,7 @@ use jeroboam_core::job::AttemptRecord;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::spec::BatchSpec;
 use jeroboam_core::time::TimeMs;
+use jeroboam_core::world::World;
 use jeroboam_core::world::largest::TooLarge;
 use jeroboam_proto::v1;
 use std::collections::BTreeMap;
@@ -218,6 +219,7 @@ impl Owner {
             if let Some(outbox) = self.outboxes.get(&connection).cloned() {
                 let limits = self.state.dispatch.limits();
                 let world = &self.state.world;
+                log(world, &message);
                 let kind = encode(world, limits, &self.options.grant_limits, message);
                 self.release(Box::new(move |durable| {
                     if durable.is_ok() {
@@ -393,6 +395,16 @@ impl Owner {
         for outbox in self.outboxes.values() {
             outbox.close(tonic::Status::unavailable(why));
         }
+    }
+}
+
+/// What a site is told for its log concerns the operator here as well.
+fn log(world: &World, message: &ToSite) {
+    if let ToSite::OverCommitted(nodes) = message {
+        let site = nodes.first().map(|node| world.node(*node).site);
+        let site = site.map(|site| world.site(site).spec.name.as_str());
+        let notice = convert::notice::over_committed(world, nodes);
+        tracing::warn!(site, remedy = notice.remedy, "{}", notice.text);
     }
 }
 

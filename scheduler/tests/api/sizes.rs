@@ -5,6 +5,7 @@ use crate::agent::{Agent, node};
 use crate::service::{Service, batch, eventually, job, refused};
 use jeroboam_proto::v1;
 use jeroboam_proto::v1::agent_message::Kind as Up;
+use jeroboam_proto::v1::scheduler_message::Kind as Down;
 use tonic_types::StatusExt as _;
 
 fn request(id: &str, jobs: Vec<v1::JobSpec>) -> v1::SubmitRequest {
@@ -152,4 +153,56 @@ async fn a_cordoned_queue_is_told_at_once() {
         reply.warnings,
         ["the queue `cms` is cordoned, and nothing starts: the disks are moved (local)"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_shrinks_below_what_runs_is_shown_and_told() {
+    let service = Service::start("").await;
+    service.submit(vec![job("a", 3)]).await;
+    let mut agent = Agent::join(&service, "meyrin").await;
+    for _ in 0..3 {
+        agent.granted().await;
+    }
+    let shrunk = |cpu_milli| {
+        let mut less = node("n1");
+        less.capacity.as_mut().unwrap().cpu_milli = cpu_milli;
+        v1::Capacity {
+            nodes: vec![less, node("n2")],
+            ..Default::default()
+        }
+    };
+    agent.say(Up::Capacity(shrunk(1_000))).await;
+    let Down::Notice(notice) = agent.hear().await.unwrap() else {
+        panic!("no notice")
+    };
+    assert_eq!(
+        (notice.code.as_str(), notice.node.as_str()),
+        ("over-committed", "n1")
+    );
+    expect_test::expect!["more is held than is there: node `n1` holds 3 of cpu where it has 1"]
+        .assert_eq(&notice.text);
+    let mut client = service.client();
+    let sites = client.list_sites(v1::ListSitesRequest::default()).await;
+    let over = sites.unwrap().into_inner().sites;
+    let over: Vec<u32> = over.iter().map(|site| site.nodes_over_committed).collect();
+    assert_eq!(over, [1, 0]);
+    let nodes = client.list_nodes(v1::ListNodesRequest::default()).await;
+    let nodes = nodes.unwrap().into_inner().nodes;
+    let over = v1::Resources {
+        cpu_milli: 2_000,
+        ..Default::default()
+    };
+    assert_eq!(nodes[0].over_committed, Some(over));
+    assert_eq!(nodes[1].over_committed, None);
+    // What comes goes elsewhere, though its memory would do.
+    service.submit(vec![job("b", 1)]).await;
+    assert_eq!(agent.granted().await.node, "n2");
+
+    // All is well again, and nobody is told.
+    agent.say(Up::Capacity(shrunk(4_000))).await;
+    service.submit(vec![job("c", 1)]).await;
+    agent.granted().await;
+    let nodes = client.list_nodes(v1::ListNodesRequest::default()).await;
+    let nodes = nodes.unwrap().into_inner().nodes;
+    assert!(nodes.iter().all(|node| node.over_committed.is_none()));
 }
