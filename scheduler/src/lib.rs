@@ -46,12 +46,14 @@ pub enum Error {
 /// after everything that was accepted is durable.
 ///
 /// # Errors
-/// The data directory or the address cannot be had.
+/// A file of the configuration cannot be used, or the data directory or the address cannot be had.
 pub async fn serve(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
     tracing::info!("configuration:\n{config}");
+    // First what may be mistyped: the data directory is not touched before that.
+    let credentials = server::Credentials::load(&config)?;
     let options = config.store_options();
     let store = Store::open(&config.data_dir, &options)?;
     let (parts, spool, replayed) = recover(store, config.limits(), |world| config.events(world))?;
@@ -63,7 +65,7 @@ pub async fn serve(
         "the journal is taken up"
     );
     let (driver, thread) = Driver::start(parts, config.driver_options());
-    let served = server::run(&config, driver.clone(), spool, shutdown).await;
+    let served = server::run(&config, credentials, driver.clone(), spool, shutdown).await;
     driver.shutdown().await;
     let ended = tokio::task::spawn_blocking(move || thread.join()).await;
     if !matches!(ended, Ok(Ok(()))) {

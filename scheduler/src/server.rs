@@ -10,18 +10,20 @@
 //! caller. Entry point: [`run`].
 
 mod connections;
+mod credentials;
 
 use crate::api::rights::Rights;
 use crate::api::session::SessionApi;
 use crate::api::{ClientApi, Parts, off_thread};
 use crate::auth::{AuthError, CheckTokens, Tokens};
-use crate::config::{Config, TlsFiles};
+use crate::config::Config;
 use crate::driver::Driver;
 use crate::files::retention::{Cleaned, Cleaner};
 use crate::files::{FilesApi, InUse};
 use crate::metrics;
 use crate::store::spool::Spool;
 use connections::Connections;
+pub use credentials::Credentials;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,7 +32,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::server::Router;
-use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::transport::{Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
@@ -43,8 +45,6 @@ const CALLS_PER_CONNECTION_MAX: usize = 256;
 const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
 /// How often a quiet peer is tried, and how long for an answer.
 const ALIVE: Duration = Duration::from_secs(20);
-/// Time for a TLS handshake.
-const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// How often retention is looked after: a pass reads through the history.
 const CLEAN_EVERY: Duration = Duration::from_secs(1_800);
 /// After the start, so that it does not compete with that.
@@ -107,15 +107,15 @@ pub enum ServeError {
 /// Serves until `shutdown` has come, then closes everything.
 ///
 /// # Errors
-/// It cannot listen where it should, a file cannot be used, or it failed.
+/// It cannot listen where it should, or it failed.
 pub async fn run(
     config: &Config,
+    credentials: Credentials,
     driver: Driver,
     spool: Spool,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let tokens = Tokens::load(config)?;
-    let tls = config.tls.as_ref().map(tls_config).transpose()?;
+    let Credentials { tokens, tls } = credentials;
     let address_file = AddressFile::fresh(&config.data_dir)?;
     let listen = config.listen;
     let failed = |source| ServeError::Listen {
@@ -238,12 +238,8 @@ fn services(
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .http2_keepalive_interval(Some(ALIVE))
         .http2_keepalive_timeout(Some(ALIVE));
-    if let (Some(tls), Some(files)) = (tls, &config.tls) {
-        server = server.tls_config(tls).map_err(|source| ServeError::Tls {
-            cert: files.cert_file.clone(),
-            key: files.key_file.clone(),
-            source,
-        })?;
+    if let Some(tls) = tls {
+        server = server.tls_config(tls)?;
     }
     Ok(server
         .add_service(health)
@@ -251,21 +247,6 @@ fn services(
         .add_service(InterceptedService::new(client.into_server(), check.clone()))
         .add_service(InterceptedService::new(files.into_server(), check.clone()))
         .add_service(InterceptedService::new(sessions.into_server(), check)))
-}
-
-fn tls_config(files: &TlsFiles) -> Result<ServerTlsConfig, ServeError> {
-    let read = |path: &PathBuf| {
-        let failed = |source| ServeError::File {
-            operation: "read",
-            path: path.clone(),
-            source,
-        };
-        std::fs::read(path).map_err(failed)
-    };
-    let identity = Identity::from_pem(read(&files.cert_file)?, read(&files.key_file)?);
-    Ok(ServerTlsConfig::new()
-        .identity(identity)
-        .timeout(HANDSHAKE_WITHIN))
 }
 
 async fn report_health(health: &HealthReporter, serving: bool) {

@@ -26,9 +26,10 @@ async fn once_the_journal_has_failed_every_call_says_so() {
     let (driver, thread) = Driver::start(parts, config.driver_options());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let (served, kept) = (config.clone(), driver.clone());
+    let credentials = server::Credentials::load(&served).unwrap();
     let task = tokio::spawn(async move {
         let until = async { drop(stopped.await) };
-        server::run(&served, kept, spool, until).await
+        server::run(&served, credentials, kept, spool, until).await
     });
     let path = config.data_dir.join("address");
     let address = eventually("it listens", || async {
