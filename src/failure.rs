@@ -192,13 +192,14 @@ impl fmt::Display for Failure {
                 cause,
                 remedy,
             } => {
-                let remedy = remedy.as_deref().unwrap_or(
-                    "see that `jero serve` runs there, or choose another by --server or JERO_SERVER",
-                );
                 write!(
                     f,
-                    "the scheduler at {server} cannot be reached: {cause}\n  do: {remedy}"
-                )
+                    "the scheduler at {server} cannot be reached: {cause}\n  do: "
+                )?;
+                match remedy {
+                    Some(remedy) => write!(f, "{remedy}"),
+                    None => unreachable(f, server, cause),
+                }
             }
             Self::Refused(refusal) => write!(f, "{refusal}"),
             Self::Local {
@@ -212,6 +213,25 @@ impl fmt::Display for Failure {
         }
     }
 }
+
+/// What to do about a connection that was not made, or that broke off. The
+/// latter may also be how an end takes the other's first bytes that speaks TLS
+/// while the other does not, or the other way round.
+fn unreachable(f: &mut fmt::Formatter<'_>, server: &str, cause: &str) -> fmt::Result {
+    f.write_str("see that `jero serve` runs there, or choose another by --server or JERO_SERVER")?;
+    if NOT_CONNECTED.iter().any(|word| cause.contains(word)) {
+        return Ok(());
+    }
+    match server.split_once("://") {
+        Some(("http", address)) => write!(f, "; write https://{address} if its file has [tls]"),
+        Some(("https", address)) => write!(f, "; write http://{address} if its file has no [tls]"),
+        _ => Ok(()),
+    }
+}
+
+/// In the words for a connection that was never there, or that was and is
+/// silent.
+const NOT_CONNECTED: [&str; 4] = ["tcp connect", "dns error", "deadline", "no answer"];
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -283,10 +303,10 @@ mod tests {
         "#]]
         .assert_eq(&told(&stopped));
         expect![[r#"
-            the scheduler at http://127.0.0.1:1 cannot be reached: connection refused
+            the scheduler at http://127.0.0.1:1 cannot be reached: tcp connect error
               do: see that `jero serve` runs there, or choose another by --server or JERO_SERVER
             ExitCode(unix_exit_status(3))
         "#]]
-        .assert_eq(&told(&Status::unavailable("connection refused")));
+        .assert_eq(&told(&Status::unavailable("tcp connect error")));
     }
 }
