@@ -79,9 +79,10 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     // started just now is waited for.
     let call =
         |scheduler: Scheduler| async move { scheduler.client().server(v1::ServerRequest {}).await };
-    scheduler.insist(&mut Patience::short(), call).await?;
-    let spec = with_inputs(batch, &scheduler).await?;
-    let reply = submit(&scheduler, &spec, &request_id).await?;
+    let mut patience = Patience::short();
+    scheduler.insist(&mut patience, call).await?;
+    let spec = with_inputs(batch, &scheduler, &mut patience).await?;
+    let reply = submit(&scheduler, &spec, &request_id, &mut patience).await?;
     for warning in &reply.warnings {
         eprintln!("jero: warning: {}", output::plain(warning));
     }
@@ -99,18 +100,17 @@ async fn submit(
     scheduler: &Scheduler,
     spec: &v1::BatchSpec,
     request_id: &str,
+    patience: &mut Patience,
 ) -> Result<v1::SubmitReply, Failure> {
     let request = v1::SubmitRequest {
         request_id: request_id.to_owned(),
         batch: Some(spec.clone()),
     };
-    let mut patience = Patience::short();
-    patience.restore();
     let call = |scheduler: Scheduler| {
         let request = request.clone();
         async move { scheduler.client().submit(request).await }
     };
-    let reply = scheduler.insist(&mut patience, call).await;
+    let reply = scheduler.insist(patience, call).await;
     if let Err(Failure::Unreachable { .. }) = reply {
         eprintln!("jero: it is not known whether the batch was submitted; repeating it with");
         eprintln!("jero: --request-id {request_id} makes no second one");
@@ -155,9 +155,13 @@ fn submitted(reply: v1::SubmitReply, spec: v1::BatchSpec, request_id: String) ->
 }
 
 /// Uploads the inputs and puts them into the jobs.
-async fn with_inputs(batch: Batch, scheduler: &Scheduler) -> Result<v1::BatchSpec, Failure> {
+async fn with_inputs(
+    batch: Batch,
+    scheduler: &Scheduler,
+    patience: &mut Patience,
+) -> Result<v1::BatchSpec, Failure> {
     let Batch { mut spec, inputs } = batch;
-    let contents = upload::all(&inputs, scheduler).await?;
+    let contents = upload::all(&inputs, scheduler, patience).await?;
     for (input, content) in inputs.into_iter().zip(contents) {
         spec.jobs[input.job].inputs.push(v1::File {
             path: input.to,

@@ -23,17 +23,17 @@ const CHUNKS_AHEAD: usize = 4;
 pub(super) async fn all(
     inputs: &[LocalFile],
     scheduler: &Scheduler,
+    patience: &mut Patience,
 ) -> Result<Vec<Content>, Failure> {
     let mut known: BTreeMap<&PathBuf, Content> = BTreeMap::new();
     let mut contents = Vec::with_capacity(inputs.len());
-    let mut patience = Patience::short();
     for input in inputs {
         let content = match known.get(&input.from) {
             Some(content) => content.clone(),
             None => {
                 let file = File::open(&input.from).map_err(Failure::local("read", &input.from))?;
                 let content = content::of(file).map_err(Failure::local("read", &input.from))?;
-                one(&input.from, &content, scheduler, &mut patience).await?;
+                one(&input.from, &content, scheduler, patience).await?;
                 known.insert(&input.from, content.clone());
                 content
             }
@@ -44,48 +44,42 @@ pub(super) async fn all(
 }
 
 /// Brings one content to the scheduler, from where it has it. That the
-/// scheduler answers does not restore the patience for the upload itself: only
-/// its growing does.
+/// scheduler answers does not restore the patience: only that it holds more
+/// than before does.
 async fn one(
     path: &Path,
     content: &Content,
     scheduler: &Scheduler,
     patience: &mut Patience,
 ) -> Result<(), Failure> {
-    let mut for_growth = Patience::short();
     let mut held_bytes = None;
     loop {
-        let status = status(content, scheduler, patience).await?;
-        if status.complete {
-            return Ok(());
-        }
-        if held_bytes < Some(status.received_bytes) {
-            for_growth.restore();
-            held_bytes = Some(status.received_bytes);
-        }
-        let cut_off = match put(path, content, status.received_bytes, scheduler).await? {
-            Ok(reply) if reply.complete => return Ok(()),
-            Ok(_) => Status::unavailable("the upload was cut off"),
+        let lost = match status(content, scheduler).await {
+            Ok(status) => {
+                if status.complete || held_bytes < Some(status.received_bytes) {
+                    patience.restore();
+                    held_bytes = Some(status.received_bytes);
+                }
+                if status.complete {
+                    return Ok(());
+                }
+                match put(path, content, status.received_bytes, scheduler).await? {
+                    Ok(reply) if reply.complete => return Ok(()),
+                    Ok(_) => Status::unavailable("the upload was cut off"),
+                    Err(status) => status,
+                }
+            }
             Err(status) => status,
         };
-        for_growth.bear(scheduler, &cut_off).await?;
+        patience.bear(scheduler, &lost).await?;
     }
 }
 
-async fn status(
-    content: &Content,
-    scheduler: &Scheduler,
-    patience: &mut Patience,
-) -> Result<v1::FileStatusReply, Failure> {
+async fn status(content: &Content, scheduler: &Scheduler) -> Result<v1::FileStatusReply, Status> {
     let request = v1::FileStatusRequest {
         digest: content.digest.clone(),
     };
-    scheduler
-        .insist(patience, |scheduler| {
-            let request = request.clone();
-            async move { scheduler.files().status(request).await }
-        })
-        .await
+    scheduler.status_of(scheduler.files().status(request)).await
 }
 
 /// Sends the content from `offset` on.
