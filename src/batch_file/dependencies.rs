@@ -14,6 +14,8 @@ pub(super) fn check(jobs: &[Job], found: &mut Found) {
         .iter()
         .enumerate()
         .map(|(position, job)| (job.spec.name.as_str(), position))
+        // A job whose name is missing or wrong is told of where it stands.
+        .filter(|(name, _)| !name.is_empty())
         .collect();
     let mut edges: Vec<Vec<(At, usize)>> = Vec::with_capacity(jobs.len());
     for job in jobs {

@@ -22,7 +22,8 @@ pub(crate) fn remedy<'a>(written: &str, known: impl Iterator<Item = &'a str> + C
     let nearest = known.clone().max_by(|a, b| like(a).total_cmp(&like(b)));
     match nearest {
         Some(name) if like(name) >= LIKENESS_MIN => format!("did you mean `{name}`?"),
-        _ => format!("there are: {}", listed(known)),
+        Some(_) => format!("there are: {}", listed(known)),
+        None => "there is none to name here".to_owned(),
     }
 }
 

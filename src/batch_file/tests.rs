@@ -546,6 +546,18 @@ fn dependencies() {
           do: there are: a"#]],
     );
     check(
+        &batch("  - count: 2\n  - name: a\n    needs: outputs-of elsewhere\n"),
+        expect![[r#"
+            batch.yaml:4:5: this job has no name
+                 4 |   - count: 2
+                   |     ^
+              do: add `name: NAME`, unique in the batch
+            batch.yaml:6:12: there is no job `elsewhere` in this batch
+                 6 |     needs: outputs-of elsewhere
+                   |            ^
+              do: there are: a"#]],
+    );
+    check(
         &batch("  - name: a\n    needs: [inputs-of a]\n"),
         expect![[r#"
         batch.yaml:5:13: `inputs-of a` is nothing that a job can need
