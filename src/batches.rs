@@ -1,7 +1,5 @@
 //! `jero batches`: what was submitted, and how far it is.
 
-use std::collections::BTreeMap;
-
 use jeroboam_proto::v1;
 use jeroboam_units::Instant;
 use serde::Serialize;
@@ -17,7 +15,7 @@ use crate::output::{self, Counts, Output};
   jero batches --finished --queue cms --limit 20
   jero batches --output json | jq -r '.[] | select(.tasks.failed) | .batch'")]
 pub struct Args {
-    /// List those that have finished, from the history
+    /// List only those that have finished, however long ago
     #[arg(long)]
     finished: bool,
     /// Only of this queue and those below it
@@ -74,7 +72,7 @@ impl Batch {
 /// Unreachable or refused.
 pub async fn run(args: Args) -> Result<(), Failure> {
     let scheduler = Scheduler::of(&args.remote)?;
-    let mut batches = BTreeMap::new();
+    let mut batches: Vec<Batch> = Vec::new();
     let mut request = v1::ListBatchesRequest {
         queue: args.queue.unwrap_or_default(),
         finished: args.finished,
@@ -90,13 +88,12 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         let page = scheduler
             .answer(scheduler.client().list_batches(request.clone()))
             .await?;
-        batches.extend(page.batches.into_iter().map(|batch| (batch.id, batch)));
+        batches.extend(page.batches.into_iter().map(Batch::of));
         if page.next_page_token.is_empty() {
             break;
         }
         request.page_token = page.next_page_token;
     }
-    let batches: Vec<Batch> = batches.into_values().rev().map(Batch::of).collect();
     args.output.print(&batches, |batches| table(batches))
 }
 

@@ -182,6 +182,27 @@ impl Scheduler {
         }
     }
 
+    /// A job, its spec, and its tasks by state.
+    ///
+    /// # Errors
+    /// Unreachable or refused.
+    pub async fn describe(
+        &self,
+        job: u64,
+        patience: &mut Patience,
+    ) -> Result<v1::DescribeJobReply, Failure> {
+        let request = v1::DescribeJobRequest {
+            job,
+            attempts_max: 1,
+            ..Default::default()
+        };
+        self.insist(patience, |scheduler| {
+            let request = request.clone();
+            async move { scheduler.client().describe_job(request).await }
+        })
+        .await
+    }
+
     /// All jobs of a batch, live and finished, by id.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::client::{Remote, Scheduler};
 use crate::failure::Failure;
+use crate::jobs;
 use crate::output::{self, Amounts, Output, Waiting};
 use crate::selector::JobId;
 use end::End;
@@ -102,16 +103,7 @@ async fn most_wanted(scheduler: &Scheduler, job: u64) -> Result<u32, Failure> {
     let reply = scheduler
         .answer(scheduler.client().describe_job(request))
         .await?;
-    let first_in = |state: v1::TaskState| {
-        let elements = reply
-            .states
-            .iter()
-            .filter(|elements| elements.state() == state);
-        elements
-            .flat_map(|elements| &elements.ranges)
-            .map(|range| range.first)
-            .min()
-    };
+    let first_in = |state| jobs::first_in(&reply.states, state);
     Ok(WANTED.into_iter().find_map(first_in).unwrap_or(0))
 }
 

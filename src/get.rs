@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::client::{Patience, Remote, Scheduler};
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{self, Counts, Output};
 use crate::selector::Selector;
 use download::Fetched;
 
@@ -68,10 +68,11 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         Selector::Job { job, .. } => PathBuf::from(format!("job-{job}")),
     });
     let mut files = Vec::new();
-    for (job, ranges) in selected(&scheduler, &args.selector, &mut patience).await? {
+    let selected = selected(&scheduler, &args.selector, &mut patience).await?;
+    for (job, ranges) in &selected {
         let mut request = v1::ListOutputsRequest {
             job: job.id,
-            ranges,
+            ranges: ranges.clone(),
             ..Default::default()
         };
         loop {
@@ -94,8 +95,53 @@ pub async fn run(args: Args) -> Result<(), Failure> {
             request.page_token = page.next_page_token;
         }
     }
-    args.output
-        .print(&files, |files| summary(files, &directory))
+    let text = if files.is_empty() {
+        let jobs = selected.iter().map(|(job, _)| job);
+        let declared = any_declared(&scheduler, jobs.clone(), &mut patience).await?;
+        let counts: Vec<_> = jobs.flat_map(|job| job.tasks.iter().copied()).collect();
+        nothing(&args.selector, &output::counts(&counts), declared)
+    } else {
+        summary(&files, &directory)
+    };
+    args.output.print(&files, |_| text)
+}
+
+/// Whether any of these jobs lists outputs; taken to be so of many jobs, which
+/// are not all asked for.
+async fn any_declared(
+    scheduler: &Scheduler,
+    jobs: impl Iterator<Item = &v1::Job>,
+    patience: &mut Patience,
+) -> Result<bool, Failure> {
+    const ASKED_MAX: usize = 20;
+    for (position, job) in jobs.enumerate() {
+        if position == ASKED_MAX {
+            return Ok(true);
+        }
+        let spec = scheduler.describe(job.id, patience).await?.spec;
+        if !spec.unwrap_or_default().outputs.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether outputs may still come, judged by what the jobs list and how their
+/// tasks stand.
+fn nothing(selector: &Selector, counts: &Counts, declared: bool) -> String {
+    const ENDED: [&str; 3] = ["succeeded", "failed", "cancelled"];
+    let of = match selector {
+        Selector::Batch(batch) => format!("batch-{batch}"),
+        Selector::Job { job, .. } => format!("job-{job}"),
+    };
+    let told = output::counts_text(counts);
+    if !declared {
+        return format!("no outputs, and none will come: {of} lists none in `outputs:`");
+    }
+    if !counts.keys().all(|state| ENDED.contains(state)) {
+        return format!("no outputs yet: {of} has {told}");
+    }
+    format!("no outputs, and none will come: {of} has ended with {told}")
 }
 
 /// The jobs that are meant, each with the elements that are meant.
@@ -114,17 +160,7 @@ async fn selected(
             Ok(jobs.into_iter().map(|job| (job, Vec::new())).collect())
         }
         Selector::Job { job, ranges } => {
-            let request = v1::DescribeJobRequest {
-                job: *job,
-                attempts_max: 1,
-                ..Default::default()
-            };
-            let reply = scheduler
-                .insist(patience, |scheduler| {
-                    let request = request.clone();
-                    async move { scheduler.client().describe_job(request).await }
-                })
-                .await?;
+            let reply = scheduler.describe(*job, patience).await?;
             Ok(vec![(reply.job.unwrap_or_default(), ranges.clone())])
         }
     }
@@ -167,9 +203,6 @@ fn output_file(output: v1::TaskOutput, place: PathBuf, fetched: bool) -> OutputF
 }
 
 fn summary(files: &[OutputFile], directory: &Path) -> String {
-    if files.is_empty() {
-        return "no outputs (yet)".to_owned();
-    }
     let fetched = files.iter().filter(|file| file.fetched);
     let bytes: u64 = fetched.clone().map(|file| file.size_bytes).sum();
     let (fetched, there) = (
@@ -185,7 +218,29 @@ fn summary(files: &[OutputFile], directory: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use expect_test::expect;
+
     use super::*;
+
+    #[test]
+    fn that_nothing_came_says_whether_anything_will() {
+        let told = |selector: &str, counts: &[(&'static str, u64)], declared| {
+            let selector = selector.parse().expect("a selector");
+            nothing(&selector, &counts.iter().copied().collect(), declared)
+        };
+        expect![[r#"
+            no outputs yet: batch-3 has 1 running, 2 succeeded
+            no outputs, and none will come: job-17 lists none in `outputs:`
+            no outputs, and none will come: job-17 has ended with 2 succeeded, 1 failed"#]]
+        .assert_eq(
+            &[
+                told("batch-3", &[("running", 1), ("succeeded", 2)], true),
+                told("job-17", &[("running", 1)], false),
+                told("job-17[2]", &[("succeeded", 2), ("failed", 1)], true),
+            ]
+            .join("\n"),
+        );
+    }
 
     #[test]
     fn outputs_stay_in_the_directory() {

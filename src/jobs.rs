@@ -2,8 +2,6 @@
 
 mod describe;
 
-use std::collections::BTreeMap;
-
 use jeroboam_proto::v1;
 use jeroboam_units::{Instant, Span};
 use serde::Serialize;
@@ -13,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::{self, Amounts, Counts, Output, Waiting};
 use crate::selector::BatchId;
 
-pub use describe::{Attempt, DescribeArgs, describe};
+pub use describe::{Attempt, DescribeArgs, describe, first_in};
 
 /// Lists jobs, the latest first, and why they wait
 #[derive(Debug, clap::Args)]
@@ -26,7 +24,7 @@ pub struct Args {
     /// Only of this batch
     #[arg(value_name = "BATCH")]
     batch: Option<BatchId>,
-    /// List those that have finished, from the history
+    /// List only those that have finished, however long ago
     #[arg(long)]
     finished: bool,
     /// Only of this queue and those below it
@@ -162,7 +160,7 @@ impl Job {
 /// Unreachable or refused.
 pub async fn run(args: Args) -> Result<(), Failure> {
     let scheduler = Scheduler::of(&args.remote)?;
-    let mut jobs = BTreeMap::new();
+    let mut jobs: Vec<Job> = Vec::new();
     let mut request = v1::ListJobsRequest {
         batch: args.batch.map_or(0, |BatchId(batch)| batch),
         queue: args.queue.unwrap_or_default(),
@@ -183,13 +181,12 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         let page = scheduler
             .answer(scheduler.client().list_jobs(request.clone()))
             .await?;
-        jobs.extend(page.jobs.into_iter().map(|job| (job.id, job)));
+        jobs.extend(page.jobs.into_iter().map(Job::of));
         if page.next_page_token.is_empty() {
             break;
         }
         request.page_token = page.next_page_token;
     }
-    let jobs: Vec<Job> = jobs.into_values().rev().map(Job::of).collect();
     args.output.print(&jobs, |jobs| table(jobs))
 }
 

@@ -27,7 +27,7 @@ impl FromStr for Selector {
 
     fn from_str(text: &str) -> Result<Self, String> {
         read(text).ok_or_else(|| {
-            format!("`{text}` points at nothing; write it like batch-3, job-17, job-17[4] or job-17[3-7,9]")
+            format!("`{text}` points at nothing; write it like batch-3, job-17, job-17[4] or job-17[3-7,9]; batches and jobs are counted from 1")
         })
     }
 }
@@ -54,14 +54,19 @@ fn read(text: &str) -> Option<Selector> {
     })
 }
 
+/// Batches and jobs are counted from 1.
 fn id(number: &str) -> Option<u64> {
+    count(number).filter(|number| *number > 0)
+}
+
+fn count(number: &str) -> Option<u64> {
     let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     if digits { number.parse().ok() } else { None }
 }
 
 fn range(text: &str) -> Option<v1::Range> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let index = |text: &str| u32::try_from(id(text.trim())?).ok();
+    let index = |text: &str| u32::try_from(count(text.trim())?).ok();
     let (first, last) = (index(first)?, index(last)?);
     (first <= last).then_some(v1::Range { first, last })
 }
@@ -183,6 +188,9 @@ mod tests {
             "batch-",
             "batch--3",
             "batch-+3",
+            "batch-0",
+            "job-0",
+            "job-00[1]",
             "job-17[",
             "job-17[]",
             "job-17[7-3]",

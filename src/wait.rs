@@ -78,12 +78,14 @@ pub async fn until_finished(
         return Ok(());
     }
     let failed = failed_jobs(scheduler, batch, &mut patience).await?;
+    let remedy = remedy(scheduler, &failed, &mut patience).await?;
+    let failed: Vec<Job> = failed.into_iter().map(Job::of).collect();
     let what = format!(
         "{} of {tasks} tasks of batch-{batch} did not succeed",
         tasks - succeeded
     );
     Err(Failure::Work(format!(
-        "{what}\n{}\n  do: see `jero job ID`, `jero logs ID`",
+        "{what}\n{}\n  do: {remedy}",
         jobs::table(&failed)
     )))
 }
@@ -118,20 +120,42 @@ async fn failed_jobs(
     scheduler: &Scheduler,
     batch: u64,
     patience: &mut Patience,
-) -> Result<Vec<Job>, Failure> {
+) -> Result<Vec<v1::Job>, Failure> {
     const SHOWN_MAX: usize = 20;
-    let failed = |job: &v1::Job| {
+    let other_than_succeeded = |job: &v1::Job| {
         job.tasks
             .iter()
             .any(|count| count.state() != v1::TaskState::Succeeded && count.count > 0)
     };
     let jobs = scheduler.jobs_of_batch(batch, patience).await?;
-    Ok(jobs
-        .into_iter()
-        .filter(failed)
-        .take(SHOWN_MAX)
-        .map(Job::of)
-        .collect())
+    let failed = jobs.into_iter().filter(other_than_succeeded);
+    Ok(failed.take(SHOWN_MAX).collect())
+}
+
+/// Points at a task that failed, since most others may only follow from it; at
+/// one that was cancelled if none did.
+async fn remedy(
+    scheduler: &Scheduler,
+    jobs: &[v1::Job],
+    patience: &mut Patience,
+) -> Result<String, Failure> {
+    for state in [v1::TaskState::Failed, v1::TaskState::Cancelled] {
+        let has = |job: &&v1::Job| job.tasks.iter().any(|count| count.state() == state);
+        let Some(job) = jobs.iter().find(has) else {
+            continue;
+        };
+        let reply = scheduler.describe(job.id, patience).await?;
+        if let Some(index) = jobs::first_in(&reply.states, state) {
+            let task = format!("job-{}[{index}]", job.id);
+            return Ok(match state {
+                v1::TaskState::Failed => {
+                    format!("see `jero explain '{task}'` and `jero logs '{task}' --stderr`")
+                }
+                _ => format!("see `jero explain '{task}'`"),
+            });
+        }
+    }
+    Ok("see `jero jobs` and `jero job ID`".to_owned())
 }
 
 /// A bar on a terminal, now and then a line elsewhere; on standard error.

@@ -164,6 +164,12 @@ fn refusals_and_unreachable_schedulers_have_their_exit_codes() {
     "#]]
     .assert_eq(&jero(&["cancel", "batch-99", "--reason", "why not"]));
     expect![[r#"
+        error: invalid value 'job-0' for '<SELECTOR>': `job-0` points at nothing; write it like batch-3, job-17, job-17[4] or job-17[3-7,9]; batches and jobs are counted from 1
+
+        For more information, try '--help'.
+        exit 2
+    "#]].assert_eq(&jero(&["cancel", "job-0"]));
+    expect![[r#"
         jero: one task is explained at a time
           do: write `job-17[INDEX]`
         exit 2
@@ -270,7 +276,7 @@ fn waiting_for_what_fails_says_which_and_exits_with_1() {
         jero: 2 of 2 tasks of batch-4 did not succeed
         JOB     BATCH    NAME  QUEUE      SUBMITTED             TASKS               CORE-H  WAITS BECAUSE
         job-17  batch-4  one   cms.higgs  2026-03-01T08:00:00Z  7 queued, 3 failed   10.00  no node has 64GiB of memory free
-          do: see `jero job ID`, `jero logs ID`
+          do: see `jero explain 'job-17[0]'` and `jero logs 'job-17[0]' --stderr`
         exit 1
     "#]].assert_eq(&told(&output));
 }
@@ -342,6 +348,21 @@ fn a_download_that_was_cut_off_is_continued_and_verified() {
     "#]]
     .assert_eq(&told(&refused));
     assert_eq!(std::fs::read(&place).unwrap(), b"mine");
+}
+
+#[test]
+fn a_job_that_lists_no_outputs_will_bring_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let peer = Peer::start();
+    expect![[r#"
+        no outputs, and none will come: job-17 lists none in `outputs:`
+        exit 0
+    "#]]
+    .assert_eq(&told(&run(
+        directory.path(),
+        &peer.server(),
+        &["get", "job-17"],
+    )));
 }
 
 #[test]

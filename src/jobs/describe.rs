@@ -92,6 +92,15 @@ pub async fn describe(args: DescribeArgs) -> Result<(), Failure> {
     args.output.print(&description(reply), table)
 }
 
+/// The first element of a job that is in this state.
+pub fn first_in(states: &[v1::StateRanges], state: v1::TaskState) -> Option<u32> {
+    let elements = states.iter().filter(|elements| elements.state() == state);
+    elements
+        .flat_map(|elements| &elements.ranges)
+        .map(|range| range.first)
+        .min()
+}
+
 fn description(reply: v1::DescribeJobReply) -> Description {
     let spec = reply.spec.unwrap_or_default();
     let states = reply.states.into_iter().map(|elements| Elements {
