@@ -7,6 +7,8 @@
 mod agent;
 #[path = "api/changes.rs"]
 mod changes;
+#[path = "api/endings.rs"]
+mod endings;
 #[path = "api/files.rs"]
 mod files;
 #[path = "api/finished.rs"]

@@ -1,13 +1,18 @@
-//! Why a task waits, and what would let it run.
+//! Why a task waits, and what would let it run; or how it ended.
+
+mod end;
 
 use super::jobs::check_range;
 use super::{ClientApi, history_failed, off_thread};
 use crate::convert;
 use crate::convert::amounts::resources;
 use crate::convert::status::{driver as unavailable, rejected};
-use crate::history_record::read_job;
+use crate::convert::work::cancelled_code;
+use crate::history_record::{HistoryError, read_job};
+use crate::store::history::History;
+use end::{End, failed_dependencies, finished_dependencies};
 use jeroboam_core::ids::TaskId;
-use jeroboam_core::job::Job;
+use jeroboam_core::job::{CancelledWhy, Job};
 use jeroboam_core::ranges::RangeSet;
 use jeroboam_core::reason::{Refusal, WaitingReason};
 use jeroboam_core::rejected::Rejected;
@@ -32,39 +37,72 @@ impl ClientApi {
             let job = world.jobs().get(&task.job)?;
             Some(explained(world, now, job, task))
         };
-        if let Some(explained) = self.driver.read(look).await.map_err(unavailable)? {
-            return explained.map_err(|cause| rejected(&cause));
-        }
+        let explained = self.driver.read(look).await.map_err(unavailable)?;
+        let (reply, end) = match explained {
+            Some(explained) => explained.map_err(|cause| rejected(&cause))?,
+            None => self.explain_finished(task).await?,
+        };
+        let Some(end) = end else {
+            return Ok(reply);
+        };
+        let attempt = self.last_attempt(task).await?;
+        let end = Some(end.wire(task, attempt.as_ref()));
+        Ok(v1::ExplainReply { end, ..reply })
+    }
+
+    /// From the history, where all have ended.
+    async fn explain_finished(&self, task: TaskId) -> Result<Explained, Status> {
         let history = self.driver.history().clone();
-        let job = off_thread(move || read_job(&history, task.job.0)).await?;
-        let job = job.map_err(|error| history_failed(&error))?;
-        let job = job.ok_or_else(|| rejected(&Rejected::UnknownJob(task.job)))?;
-        let one = only(task.index);
-        check_range(task.job, job.summary.count, Some(&one)).map_err(|cause| rejected(&cause))?;
-        let state = job
-            .states(Some(&one))
-            .first()
-            .map_or(0, |states| states.state);
-        Ok(v1::ExplainReply {
+        let read = off_thread(move || finished(&history, task)).await?;
+        let found = read.map_err(|error| history_failed(&error))?;
+        let end = found.unwrap_or(Err(Rejected::UnknownJob(task.job)));
+        let end = end.map_err(|cause| rejected(&cause))?;
+        let reply = v1::ExplainReply {
             task: Some(convert::lease::task(task)),
-            state,
+            state: end.state.into(),
             ..Default::default()
-        })
+        };
+        Ok((reply, Some(end)))
     }
 }
+
+/// How a task of a finished job ended; `None` where the history has no such job.
+fn finished(
+    history: &History,
+    task: TaskId,
+) -> Result<Option<Result<End, Rejected>>, HistoryError> {
+    let Some(job) = read_job(history, task.job.0)? else {
+        return Ok(None);
+    };
+    let one = only(task.index);
+    if let Err(beyond) = check_range(task.job, job.summary.count, Some(&one)) {
+        return Ok(Some(Err(beyond)));
+    }
+    let states = job.states(Some(&one)).into_iter().next();
+    let states = states.unwrap_or_default();
+    let dependencies = if states.reason == cancelled_code(CancelledWhy::Dependency) {
+        finished_dependencies(history, &job)?
+    } else {
+        Vec::new()
+    };
+    Ok(Some(Ok(End {
+        state: states.state(),
+        reason: states.reason,
+        dependencies,
+        batch_in_memory: None,
+    })))
+}
+
+/// What is said of a task, and how it ended, if it has.
+type Explained = (v1::ExplainReply, Option<End>);
 
 fn only(index: u32) -> RangeSet {
     [(index, index)].into_iter().collect()
 }
 
-fn explained(
-    world: &World,
-    now: TimeMs,
-    job: &Job,
-    task: TaskId,
-) -> Result<v1::ExplainReply, Rejected> {
+fn explained(world: &World, now: TimeMs, job: &Job, task: TaskId) -> Result<Explained, Rejected> {
     check_range(job.id, job.spec.count, Some(&only(task.index)))?;
-    let (state, _) = convert::work::state_of(&job.tasks, task.index).unwrap_or_default();
+    let (state, reason) = convert::work::state_of(&job.tasks, task.index).unwrap_or_default();
     let mut reply = v1::ExplainReply {
         task: Some(convert::lease::task(task)),
         state: state.into(),
@@ -84,12 +122,23 @@ fn explained(
         | TaskState::Starting
         | TaskState::Running
         | TaskState::Stopping
-        | TaskState::Succeeded
-        | TaskState::Failed
-        | TaskState::Cancelled
         | TaskState::Unspecified => {}
+        TaskState::Succeeded | TaskState::Failed | TaskState::Cancelled => {
+            let dependencies = if reason == cancelled_code(CancelledWhy::Dependency) {
+                failed_dependencies(world, job)
+            } else {
+                Vec::new()
+            };
+            let end = End {
+                state,
+                reason,
+                dependencies,
+                batch_in_memory: Some(job.batch.0),
+            };
+            return Ok((reply, Some(end)));
+        }
     }
-    Ok(reply)
+    Ok((reply, None))
 }
 
 fn blocked(job: &Job) -> v1::WaitingReason {
