@@ -15,11 +15,12 @@
 //!   many go on in further chunks.
 //!
 //! The driver writes what [`attempts`] and [`retired`] return; the API reads by
-//! [`read_batch`], [`read_job`] and [`AttemptScan`]. Where they stand and when
+//! [`read_batch`], [`read_job`], [`latest`] and [`AttemptScan`]. Where they stand and when
 //! they expire is [`crate::store::history`]'s business.
 
 mod attempts;
 mod job;
+mod latest;
 
 use crate::store::StoreError;
 use crate::store::history::{Finished, HISTORY_VALUE_BYTES_MAX, History, HistorySubject};
@@ -28,6 +29,7 @@ use jeroboam_core::job::{Batch, Job};
 use jeroboam_core::world::World;
 use jeroboam_proto::v1;
 pub use job::{FinishedJob, Summary, read_job, summary};
+pub use latest::latest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

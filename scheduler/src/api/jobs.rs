@@ -8,7 +8,7 @@ use crate::convert;
 use crate::convert::status::{driver as unavailable, rejected};
 use crate::convert::work::Counts;
 use crate::history_record::{
-    AttemptScan, HistoryError, IDS_END, Kept, find_batch, read_job, summary,
+    HistoryError, IDS_END, find_batch, latest, read_job, summary,
 };
 use crate::store::history::History;
 use jeroboam_core::ids::{ClassId, JobId, LeaseId, QueueId, TaskId};
@@ -20,7 +20,7 @@ use jeroboam_core::round::explain::waiting_reason;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 use jeroboam_proto::v1;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use tonic::Status;
 use v1::TaskState;
 
@@ -303,31 +303,4 @@ pub(super) fn check_range(
             Err(Rejected::IndexOutOfRange { job, count, ranges })
         }
     }
-}
-
-/// The latest ended attempts, the last one first.
-fn latest(
-    history: &History,
-    job: JobId,
-    wanted: Option<&RangeSet>,
-    max: usize,
-) -> Result<Vec<AttemptRecord>, HistoryError> {
-    let mut found: VecDeque<AttemptRecord> = VecDeque::new();
-    for kept in AttemptScan::new(history, job.0) {
-        let Kept { first, record, .. } = kept?;
-        if wanted.is_some_and(|wanted| !wanted.contains(record.lease.task.index)) {
-            continue;
-        }
-        if !first {
-            if let Some(last) = found.back_mut().filter(|last| last.lease == record.lease) {
-                last.end.outputs.extend(record.end.outputs);
-            }
-            continue;
-        }
-        if found.len() == max {
-            found.pop_front();
-        }
-        found.push_back(record);
-    }
-    Ok(found.into_iter().rev().collect())
 }

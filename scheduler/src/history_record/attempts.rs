@@ -1,7 +1,7 @@
 //! Ended attempts, several in a chunk; read back in the order they ended.
 
 use super::{ATTEMPTS_1, HISTORY_VALUE_BYTES_MAX, HistoryError, decode, encode};
-use crate::store::history::{AttemptsPosition, History};
+use crate::store::history::{Attempts, AttemptsPosition, History};
 use jeroboam_core::ids::{JobId, LeaseId, TaskId};
 use jeroboam_core::job::{AttemptEnd, AttemptRecord, AttemptUsage, Outcome};
 use jeroboam_core::spec::File;
@@ -176,12 +176,9 @@ impl<'a> AttemptScan<'a> {
             .attempts(self.job, self.after, CHUNKS_AT_ONCE)?;
         self.ended = chunks.len() < CHUNKS_AT_ONCE;
         for chunk in chunks {
-            let what = format!("attempts of job-{}", self.job);
-            let pieces: Vec<Piece> = decode(ATTEMPTS_1, &what, &chunk.value)?;
             let passed = std::mem::take(&mut self.passed);
-            let pieces = pieces.into_iter().enumerate().skip(passed);
             self.ready
-                .extend(pieces.map(|(place, piece)| kept(chunk.position, place, piece)));
+                .extend(kept_in(self.job, &chunk)?.into_iter().skip(passed));
             self.after = Some(chunk.position);
         }
         Ok(())
@@ -200,6 +197,16 @@ impl Iterator for AttemptScan<'_> {
         }
         self.ready.pop_front().map(Ok)
     }
+}
+
+/// What one chunk holds, in order.
+pub(super) fn kept_in(job: u64, chunk: &Attempts) -> Result<Vec<Kept>, HistoryError> {
+    let what = format!("attempts of job-{job}");
+    let pieces: Vec<Piece> = decode(ATTEMPTS_1, &what, &chunk.value)?;
+    let pieces = pieces.into_iter().enumerate();
+    Ok(pieces
+        .map(|(place, piece)| kept(chunk.position, place, piece))
+        .collect())
 }
 
 fn kept(chunk: AttemptsPosition, place: usize, piece: Piece) -> Kept {

@@ -254,3 +254,65 @@ fn attempts_with_very_many_outputs_come_back_whole_and_in_order() {
         assert_eq!(rest.count(), all.len() - position);
     }
 }
+
+/// The attempts of eight tasks in turn, in many chunks, some with outputs that fill several.
+fn many() -> (Vec<AttemptRecord>, Vec<(HistorySubject, Vec<u8>)>) {
+    let records: Vec<AttemptRecord> = (0..400)
+        .map(|number| {
+            let mut record = record(number % 8, if number % 9 == 0 { 40 } else { 0 });
+            record.lease.attempt = 1 + number / 8;
+            record
+        })
+        .collect();
+    let subject = HistorySubject::Attempts { job: 1 };
+    let chunks = records.chunks(3).flat_map(attempts);
+    let entries = chunks.map(|chunk| (subject, chunk)).collect();
+    (records, entries)
+}
+
+#[test]
+fn the_latest_attempts_are_the_last_of_all() {
+    let (records, entries) = many();
+    let (_journal, history) = written(&entries);
+    let newest_first: Vec<_> = records.into_iter().rev().collect();
+    for max in [0, 1, 2, 20, 399, 400, 1_000] {
+        let read = latest(&history, JobId(1), None, max).unwrap();
+        assert_eq!(read, newest_first[..max.min(400)], "{max}");
+    }
+    let wanted: RangeSet = [(2, 3), (7, 7)].into_iter().collect();
+    let of_wanted: Vec<_> = newest_first
+        .iter()
+        .filter(|record| wanted.contains(record.lease.task.index))
+        .cloned()
+        .collect();
+    for max in [1, 2, 50, 1_000] {
+        let read = latest(&history, JobId(1), Some(&wanted), max).unwrap();
+        assert_eq!(read, of_wanted[..max.min(150)], "{max}");
+    }
+    assert_eq!(latest(&history, JobId(2), None, 5).unwrap(), []);
+}
+
+#[test]
+fn the_latest_attempts_are_found_without_reading_the_rest() {
+    let (records, mut entries) = many();
+    // What stands far before the end would be an error if it was read.
+    for (_, value) in &mut entries[..60] {
+        value[0] = 0x7f;
+    }
+    let (_journal, history) = written(&entries);
+    let read = latest(&history, JobId(1), None, 20).unwrap();
+    assert_eq!(read[0], records[399]);
+    assert_eq!(read.len(), 20);
+    latest(&history, JobId(1), None, 400).unwrap_err();
+
+    // One task that was tried twice, at the end: nothing before its first attempt is of interest.
+    let mut late = [record(9, 0), record(9, 0)];
+    late[0].lease.attempt = 1;
+    let subject = HistorySubject::Attempts { job: 1 };
+    entries.extend(attempts(&late).into_iter().map(|chunk| (subject, chunk)));
+    let (_journal, history) = written(&entries);
+    let wanted: RangeSet = [(9, 9)].into_iter().collect();
+    let read = latest(&history, JobId(1), Some(&wanted), 20).unwrap();
+    late.reverse();
+    assert_eq!(read, late);
+}

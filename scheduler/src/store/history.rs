@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub use retention::Expired;
 
 use super::StoreError;
-use super::engine::{Entry, Tree, TreeName, Write};
+use super::engine::{Entry, Scan, Tree, TreeName, Write};
 use super::journal::Sequence;
 use key::Key;
 
@@ -88,6 +88,17 @@ pub struct AttemptsPosition {
     pub part: u32,
 }
 
+impl AttemptsPosition {
+    const FIRST: Self = Self {
+        sequence: Sequence::ZERO,
+        part: 0,
+    };
+    const LAST: Self = Self {
+        sequence: Sequence(u64::MAX),
+        part: u32::MAX,
+    };
+}
+
 /// Reads of the history.
 #[derive(Clone)]
 pub struct History {
@@ -148,37 +159,53 @@ impl History {
         after: Option<AttemptsPosition>,
         limit: usize,
     ) -> Result<Vec<Attempts>, StoreError> {
-        let first = Key::Attempts(
-            job,
-            AttemptsPosition {
-                sequence: Sequence::ZERO,
-                part: 0,
-            },
-        );
         let from = match after {
-            Some(position) => Bound::Excluded(Key::Attempts(job, position).encode()),
-            None => Bound::Included(first.encode()),
+            Some(position) => Bound::Excluded(position),
+            None => Bound::Included(AttemptsPosition::FIRST),
         };
-        let to = Key::Attempts(
-            job,
-            AttemptsPosition {
-                sequence: Sequence(u64::MAX),
-                part: u32::MAX,
-            },
-        );
-        let entries = self
-            .tree
-            .scan((from, Bound::Included(to.encode())))
-            .take(limit);
+        let entries = self.scan_attempts(job, (from, Bound::Included(AttemptsPosition::LAST)));
         entries
-            .map(|entry| self.decode(entry?).map(|(key, value)| (key, value.bytes)))
-            .map(|decoded| match decoded? {
-                (Key::Attempts(_, position), value) => Ok(Attempts { position, value }),
-                (key, _) => {
-                    Err(self.damaged(&key.encode(), "another kind of entry is in its place"))
-                }
-            })
+            .take(limit)
+            .map(|entry| self.chunk(entry?))
             .collect()
+    }
+
+    /// At most `limit` chunks of a job's attempts before a position, newest first.
+    pub fn attempts_before(
+        &self,
+        job: u64,
+        before: Option<AttemptsPosition>,
+        limit: usize,
+    ) -> Result<Vec<Attempts>, StoreError> {
+        let to = match before {
+            Some(position) => Bound::Excluded(position),
+            None => Bound::Included(AttemptsPosition::LAST),
+        };
+        let entries = self.scan_attempts(job, (Bound::Included(AttemptsPosition::FIRST), to));
+        entries
+            .rev()
+            .take(limit)
+            .map(|entry| self.chunk(entry?))
+            .collect()
+    }
+
+    fn scan_attempts(
+        &self,
+        job: u64,
+        (from, to): (Bound<AttemptsPosition>, Bound<AttemptsPosition>),
+    ) -> Scan<'_> {
+        let encode = |position| Key::Attempts(job, position).encode();
+        self.tree.scan((from.map(encode), to.map(encode)))
+    }
+
+    fn chunk(&self, entry: Entry) -> Result<Attempts, StoreError> {
+        match self.decode(entry)? {
+            (Key::Attempts(_, position), value) => Ok(Attempts {
+                position,
+                value: value.bytes,
+            }),
+            (key, _) => Err(self.damaged(&key.encode(), "another kind of entry is in its place")),
+        }
     }
 
     fn read(&self, key: Key) -> Result<Option<Finished>, StoreError> {
