@@ -36,6 +36,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::shim::tree::{self, Marks};
+pub use lock::LockIdentity;
 pub(crate) use lock::{Lock, Owner, whole_file};
 pub use log::{LogChunk, Stream};
 pub use record::{
@@ -282,22 +283,27 @@ impl AttemptDir {
     /// why the shim is gone (or `NotRun`, had it not started). After a reboot
     /// there is nothing to kill. Returns the record, also when the attempt had
     /// one already; `None` if a shim runs after all.
-    pub fn record_ended(&self, outcome: Outcome) -> Result<Option<ExitRecord>, AttemptError> {
+    ///
+    /// `lock` says which directory was meant, if that is known. One that was
+    /// removed or replaced since is no place for a record: the one returned
+    /// stands nowhere.
+    pub fn record_ended(
+        &self,
+        outcome: Outcome,
+        lock: Option<LockIdentity>,
+    ) -> Result<Option<ExitRecord>, AttemptError> {
+        let there = self.lock_identity()?;
+        if there.is_none() || lock.is_some_and(|meant| there != Some(meant)) {
+            self.kill_rest()?;
+            return Ok(Some(ExitRecord::directory_gone()));
+        }
         match self.phase()? {
             Phase::Ended(record) => return Ok(Some(record)),
             Phase::Running { .. } => return Ok(None),
-            Phase::NotStarted => {}
-            Phase::ShimDied => {
-                if self.lease()?.boot_id == boot::boot_id() {
-                    let pids = tree::sweep(self.marks());
-                    if !pids.is_empty() {
-                        return Err(AttemptError::Survivors {
-                            path: self.path.clone(),
-                            pids,
-                        });
-                    }
-                }
-            }
+            // Not started, as far as this directory tells.
+            Phase::NotStarted => self.kill_rest()?,
+            Phase::ShimDied if self.lease()?.boot_id == boot::boot_id() => self.kill_rest()?,
+            Phase::ShimDied => {}
         }
         let Ok(lock) = Lock::take(&self.path.join(LOCK))? else {
             return Ok(None);
@@ -311,6 +317,21 @@ impl AttemptDir {
         };
         self.write_exit(&lock, &record)?;
         Ok(Some(record))
+    }
+
+    /// Kills what is left of its processes.
+    fn kill_rest(&self) -> Result<(), AttemptError> {
+        let pids = tree::sweep(self.marks());
+        if pids.is_empty() {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        Err(AttemptError::Survivors { path, pids })
+    }
+
+    /// Which lock file its path leads to now; `None`: it is gone.
+    pub(crate) fn lock_identity(&self) -> Result<Option<LockIdentity>, AttemptError> {
+        LockIdentity::at(&self.path.join(LOCK))
     }
 
     /// By what its processes are known. The kernel ends those of a PID namespace.
@@ -416,6 +437,22 @@ pub fn list(root: &Path) -> Result<Vec<(LeaseId, AttemptDir)>, AttemptError> {
     }
     found.sort_by_key(|(lease, _)| *lease);
     Ok(found)
+}
+
+/// Ends the attempts whose directories under `root` are gone while they run:
+/// nobody could tell of them any more, so nobody counts with them.
+///
+/// # Errors
+/// Some processes would not die.
+pub fn end_strays(root: &Path) -> Result<(), AttemptError> {
+    for path in tree::attempts_with_shims(root) {
+        let dir = AttemptDir { path };
+        if dir.lock_identity()?.is_none() {
+            tracing::error!(attempt = %dir.path.display(), "its directory is gone; what runs of it is killed");
+            dir.kill_rest()?;
+        }
+    }
+    Ok(())
 }
 
 fn remove_tree(path: &Path) -> Result<(), AttemptError> {

@@ -201,7 +201,7 @@ impl Session {
                         }
                     }
                 }
-                Some(ended) = from.ended.recv() => self.conclude(ended.lease, ended.outcome),
+                Some(ended) = from.ended.recv() => self.conclude(ended.lease, ended.outcome, ended.lock),
                 permit = self.room() => if let (Some(permit), Some(waiting)) = (permit, self.outbox.pop_front()) {
                     permit.send(waiting.message);
                 },

@@ -52,6 +52,7 @@ use crate::attempt::{
 };
 use command::Command;
 use start::{Effect, Event, Facts, Refusal, Start};
+use supervise::Place;
 
 /// The shim's exit code when it started nothing.
 const REFUSED: u8 = 3;
@@ -68,6 +69,10 @@ enum ShimError {
         action: &'static str,
         source: std::io::Error,
     },
+    #[error(
+        "the attempt's directory was removed or replaced; the agent reports the attempt as failed"
+    )]
+    DirectoryGone,
 }
 
 impl ShimError {
@@ -195,17 +200,26 @@ impl Shim {
     }
 
     fn supervise(&self, command: &Command) -> Result<ExitRecord, ShimError> {
-        supervise::supervise(&self.dir, &self.lease, command, &self.start, &self.signals)
+        let place = Place {
+            dir: &self.dir,
+            lock: self.held(),
+            lease: &self.lease,
+        };
+        supervise::supervise(place, command, &self.start, &self.signals)
             .map_err(ShimError::system("watch the job"))
     }
 
     /// A full disk may become free; an attempt whose end is known is not given
-    /// up for it at once.
+    /// up for it at once. In a directory that took this one's place nothing is
+    /// written: the agent knows how such an attempt ends.
     fn write(&self, record: &ExitRecord) -> Result<(), ShimError> {
         let mut tries = RECORD_TRIES;
         loop {
+            if let Ok(false) = self.dir.is_where_locked(self.held()) {
+                return Err(ShimError::DirectoryGone);
+            }
             match self.dir.write_exit(self.held(), record) {
-                Err(_) if tries > 1 && self.dir.path().exists() => tries -= 1,
+                Err(_) if tries > 1 => tries -= 1,
                 other => return Ok(other?),
             }
             std::thread::sleep(Duration::from_secs(1));

@@ -79,7 +79,7 @@ fn a_job_that_kills_shim_and_guard_has_not_ended_before_it_is_dead() {
     until("its child is nobody's", || {
         (alive(&mark).len() == 1).then_some(())
     });
-    let record = dir.record_ended(Outcome::Lost).unwrap().unwrap();
+    let record = dir.record_ended(Outcome::Lost, None).unwrap().unwrap();
     assert_eq!(record.outcome, Outcome::Lost);
     assert_eq!(alive(&mark), NOBODY);
 }

@@ -376,3 +376,57 @@ async fn a_damaged_attempt_is_set_aside_once_its_shim_is_gone() {
     assert!(!record.exists());
     assert!(dir.path().join("attempts.damaged/1-1-4-2").is_dir());
 }
+
+/// Removed, and replaced by one that tells another story.
+#[tokio::test]
+async fn an_attempt_whose_directory_is_gone_fails_and_gives_its_place_back() {
+    let (dir, _peer, _agent, mut session) = begun().await;
+    let replace = "d=${JERO_SCRATCH%/scratch}; mv $d $d.away; mkdir $d; cp $d.away/lease.json $d; touch $d/lock";
+    for (job, how) in [(1, "rm -rf ${JERO_SCRATCH%/scratch}"), (2, replace)] {
+        let mark = format!("310{job}.{}", std::process::id());
+        let mut grant = script(job, &format!("{how}; sleep {mark}"));
+        // Nothing else ends it within the test's patience.
+        grant.walltime_ms = 600_000;
+        session.say(Down::Grant(grant)).await;
+        let Outcome::OutputsFailed(message) = outcome(&session.end().await) else {
+            panic!("the attempt was to fail");
+        };
+        assert!(message.contains("removed or replaced"), "{message}");
+        assert!(!is_alive(&mark), "it has ended");
+        session.ack(lease(job)).await;
+        until("its directory is gone", || {
+            !attempt_dir(dir.path(), job).exists()
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn what_lost_its_directory_has_ended_before_an_agent_lists_its_attempts() {
+    let (dir, _peer, agent, mut session) = begun().await;
+    let mark = format!("3103.{}", std::process::id());
+    session
+        .say(Down::Grant(script(1, &format!("echo > go; sleep {mark}"))))
+        .await;
+    until("the job runs", || is_alive(&mark)).await;
+    agent.kill();
+    let mut opened = None;
+    until("the agent let go of the directory", || {
+        opened = StateDir::open(dir.path(), "meyrin").ok();
+        opened.is_some()
+    })
+    .await;
+    std::fs::rename(attempt_dir(dir.path(), 1), dir.path().join("away")).unwrap();
+    assert_eq!(opened.unwrap().found().unwrap(), []);
+    assert!(!is_alive(&mark));
+}
+
+/// Whether a process has this word on its command line.
+fn is_alive(word: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines.any(|line| {
+        line.split(|byte| *byte == 0)
+            .any(|argument| argument == word.as_bytes())
+    })
+}

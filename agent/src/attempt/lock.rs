@@ -7,7 +7,8 @@
 //! directory's lock once, keeps the handle for its life, and never opens the
 //! file again.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,33 @@ fn gate() -> MutexGuard<'static, ()> {
 pub(crate) enum Owner {
     Nobody,
     Pid(i32),
+}
+
+/// Which lock file it is, whatever its path leads to later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockIdentity {
+    device: u64,
+    inode: u64,
+}
+
+impl LockIdentity {
+    fn of(file: &Metadata) -> Self {
+        Self {
+            device: file.dev(),
+            inode: file.ino(),
+        }
+    }
+
+    /// Of the file at `path`; `None` if there is none.
+    pub(crate) fn at(path: &Path) -> Result<Option<Self>, AttemptError> {
+        match std::fs::metadata(path) {
+            Ok(there) => Ok(Some(Self::of(&there))),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
+            Err(e) => Err(AttemptError::io("look at", path)(e)),
+        }
+    }
 }
 
 /// A held lock; dropping it lets go.
@@ -67,11 +95,7 @@ impl Lock {
             .file
             .metadata()
             .map_err(AttemptError::io("look at", path))?;
-        match std::fs::metadata(path) {
-            Ok(there) => Ok((there.dev(), there.ino()) == (held.dev(), held.ino())),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(AttemptError::io("look at", path)(e)),
-        }
+        Ok(LockIdentity::at(path)? == Some(LockIdentity::of(&held)))
     }
 }
 

@@ -217,12 +217,24 @@ pub enum Outcome {
         /// Why, and what to do.
         message: String,
     },
-    /// It ended with code 0, but a promised output is missing or too large.
-    /// Never written by the shim.
+    /// It ended with code 0, but a promised output is missing or too large;
+    /// or its directory is gone. Never written by the shim.
     OutputsFailed {
         /// Which, and why.
         message: String,
     },
+}
+
+impl Outcome {
+    /// Of an attempt whose directory was removed or replaced while it ran.
+    pub(crate) fn directory_gone() -> Self {
+        let message = "the attempt's directory was removed or replaced while the job ran: how it \
+                       ended, its logs and its outputs are gone with it; a job must leave alone \
+                       what is outside its scratch directory";
+        Self::OutputsFailed {
+            message: message.to_owned(),
+        }
+    }
 }
 
 /// What an ended attempt used, as its shim measured it.
@@ -257,6 +269,11 @@ impl ExitRecord {
             usage: Usage::default(),
             log_error: None,
         }
+    }
+
+    /// Nothing is known of one whose directory is gone, but when that was found.
+    pub(crate) fn directory_gone() -> Self {
+        Self::without_shim(Outcome::directory_gone(), &StartRecord::default())
     }
 
     /// When it ended is not known: it is found out now, and not before it began.

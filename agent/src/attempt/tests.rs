@@ -117,7 +117,7 @@ fn closing_an_unstarted_attempt_is_final() {
         dir.close_unstarted(Outcome::NotRun).unwrap(),
         Closed::Ended(record.clone())
     );
-    assert_eq!(dir.record_ended(Outcome::Lost).unwrap(), Some(record));
+    assert_eq!(dir.record_ended(Outcome::Lost, None).unwrap(), Some(record));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_started_attempt_whose_shim_died_is_lost_not_unrun() {
         Closed::ShimDied
     );
     let before_ms = boot::wall_ms();
-    let record = dir.record_ended(Outcome::Lost).unwrap().unwrap();
+    let record = dir.record_ended(Outcome::Lost, None).unwrap().unwrap();
     assert_eq!(
         (record.outcome.clone(), record.usage.started_ms),
         (Outcome::Lost, 5)
@@ -139,7 +139,7 @@ fn a_started_attempt_whose_shim_died_is_lost_not_unrun() {
         (before_ms..=boot::wall_ms()).contains(&record.usage.ended_ms),
         "{record:?}"
     );
-    assert_eq!(dir.record_ended(Outcome::Lost).unwrap(), Some(record));
+    assert_eq!(dir.record_ended(Outcome::Lost, None).unwrap(), Some(record));
 }
 
 #[test]
@@ -148,7 +148,10 @@ fn a_marker_cut_short_is_still_a_marker() {
     fs::write(dir.path().join(STARTED), "").unwrap();
     assert_eq!(dir.phase().unwrap(), Phase::ShimDied);
     assert_eq!(
-        dir.record_ended(Outcome::Lost).unwrap().unwrap().outcome,
+        dir.record_ended(Outcome::Lost, None)
+            .unwrap()
+            .unwrap()
+            .outcome,
         Outcome::Lost
     );
 }
@@ -171,7 +174,7 @@ fn after_a_reboot_started_is_lost_and_unstarted_is_not_run() {
     start_and_die(&started);
     assert_eq!(
         started
-            .record_ended(Outcome::Lost)
+            .record_ended(Outcome::Lost, None)
             .unwrap()
             .unwrap()
             .outcome,
@@ -180,7 +183,7 @@ fn after_a_reboot_started_is_lost_and_unstarted_is_not_run() {
     let (_root, unstarted) = created(&before);
     assert_eq!(
         unstarted
-            .record_ended(Outcome::Lost)
+            .record_ended(Outcome::Lost, None)
             .unwrap()
             .unwrap()
             .outcome,

@@ -31,7 +31,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{User, getuid};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::attempt::{AttemptDir, AttemptError, LeaseId, Outcome, Phase};
+use crate::attempt::{AttemptDir, AttemptError, LeaseId, LockIdentity, Outcome, Phase};
 use crate::shim::environment::SHIM_DIR_VARIABLE;
 pub use nodes::{DeclaredNode, DeclaredTaint, node_reports, overcommitment};
 use pidfd::Pidfd;
@@ -83,6 +83,8 @@ pub struct AttemptEnded {
     pub lease: LeaseId,
     /// Its directory.
     pub dir: AttemptDir,
+    /// Which directory that was when its shim was seen first.
+    pub lock: Option<LockIdentity>,
     /// How it ended if the shim left no record: `Lost`, unless the driver killed it.
     pub outcome: Outcome,
 }
@@ -146,6 +148,7 @@ impl ProcessDriver {
             AttemptEnded {
                 lease,
                 dir: dir.clone(),
+                lock: dir.lock_identity()?,
                 outcome: Outcome::Lost,
             },
         )
@@ -163,6 +166,7 @@ impl ProcessDriver {
             AttemptEnded {
                 lease,
                 dir: dir.clone(),
+                lock: dir.lock_identity()?,
                 outcome: Outcome::Lost,
             },
         )?;

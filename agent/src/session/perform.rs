@@ -7,7 +7,9 @@ use tokio::sync::mpsc;
 
 use super::stream::Redial;
 use super::{Feedback, Session, Waiting, wire};
-use crate::attempt::{AttemptDir, Closed, ExitRecord, LeaseId, LeaseRecord, Outcome, boot};
+use crate::attempt::{
+    AttemptDir, Closed, ExitRecord, LeaseId, LeaseRecord, LockIdentity, Outcome, boot,
+};
 use crate::drivers::process::ProcessDriver;
 use crate::outputs;
 use crate::state::{self, Allegiance, Effect, Input, Notice};
@@ -68,14 +70,26 @@ impl Job {
     }
 
     /// The shim is gone, or seems to be: settle and tell how it ended.
-    fn settle(&self, outcome: Outcome) {
-        match self.dir.record_ended(outcome) {
+    fn settle(&self, outcome: Outcome, lock: Option<LockIdentity>) {
+        match self.dir.record_ended(outcome, lock) {
             Ok(Some(exit)) => self.ended(exit),
             Ok(None) => self.again(
                 Effect::AdoptShim(self.lease),
                 &"a shim still holds the lock",
             ),
             Err(why) => self.again(Effect::RecordLost(self.lease), &why),
+        }
+    }
+
+    fn settle_lost(&self) {
+        self.settle(Outcome::Lost, None);
+    }
+
+    /// Without its directory nothing can be done about an attempt but to end it.
+    fn failed(&self, effect: Effect, why: &dyn std::fmt::Display) {
+        match self.dir.lock_identity() {
+            Ok(None) => self.settle_lost(),
+            Ok(Some(_)) | Err(_) => self.again(effect, why),
         }
     }
 
@@ -103,24 +117,24 @@ impl Job {
         match self.dir.close_unstarted(outcome.clone()) {
             Ok(Closed::Unstarted(exit) | Closed::Ended(exit)) => self.ended(exit),
             Ok(Closed::Running { .. }) => self.tell(Input::CloseTooLate(lease)),
-            Ok(Closed::ShimDied) => self.settle(Outcome::Lost),
-            Err(why) => self.again(Effect::CloseUnstarted { lease, outcome }, &why),
+            Ok(Closed::ShimDied) => self.settle_lost(),
+            Err(why) => self.failed(Effect::CloseUnstarted { lease, outcome }, &why),
         }
     }
 
     fn stop(&self) {
         match self.driver.stop(self.lease, &self.dir) {
             Ok(true) => {}
-            Ok(false) => self.settle(Outcome::Lost),
-            Err(why) => self.again(Effect::StopShim(self.lease), &why),
+            Ok(false) => self.settle_lost(),
+            Err(why) => self.failed(Effect::StopShim(self.lease), &why),
         }
     }
 
     fn adopt(&self) {
         match self.driver.adopt(self.lease, &self.dir) {
             Ok(true) => {}
-            Ok(false) => self.settle(Outcome::Lost),
-            Err(why) => self.again(Effect::AdoptShim(self.lease), &why),
+            Ok(false) => self.settle_lost(),
+            Err(why) => self.failed(Effect::AdoptShim(self.lease), &why),
         }
     }
 
@@ -182,7 +196,7 @@ impl Session {
             }
             Effect::StopShim(lease) => self.in_lane(lease, |job| job.stop()),
             Effect::AdoptShim(lease) => self.in_lane(lease, |job| job.adopt()),
-            Effect::RecordLost(lease) => self.conclude(lease, Outcome::Lost),
+            Effect::RecordLost(lease) => self.conclude(lease, Outcome::Lost, None),
             Effect::CollectOutputs { lease, exit } => self.collect(lease, exit),
             Effect::RemoveAttempt(lease) => self.in_lane(lease, |job| job.remove()),
             Effect::StartTail {
@@ -213,9 +227,9 @@ impl Session {
 
     /// The shim of this attempt is gone. A slow one, of an attempt that was
     /// closed, acknowledged and removed meanwhile, changes nothing any more.
-    pub(super) fn conclude(&self, lease: LeaseId, outcome: Outcome) {
+    pub(super) fn conclude(&self, lease: LeaseId, outcome: Outcome, lock: Option<LockIdentity>) {
         if self.machine.holds(lease) {
-            self.in_lane(lease, |job| job.settle(outcome));
+            self.in_lane(lease, move |job| job.settle(outcome, lock));
         }
     }
 

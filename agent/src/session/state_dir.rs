@@ -176,11 +176,14 @@ impl StateDir {
     }
 
     /// The attempts on disk and how far each had got. Damaged ones are set
-    /// aside: see `state_dir/damaged.rs`.
+    /// aside: see `state_dir/damaged.rs`. What runs without a directory ends
+    /// first: the inventory will not have it, and the scheduler then takes it
+    /// for dead.
     ///
     /// # Errors
     /// One of them cannot be read, or is damaged and may still run.
     pub fn found(&self) -> Result<Vec<Found>, StateError> {
+        attempt::end_strays(&self.attempts())?;
         let mut all = Vec::new();
         for (lease, dir) in attempt::list(&self.attempts())? {
             match found(lease, &dir) {

@@ -71,6 +71,8 @@ pub enum Event {
     StopAsked,
     /// The command itself has ended; others of its tree may run.
     JobEnded(Outcome),
+    /// The attempt's directory was removed or replaced.
+    DirectoryGone,
     /// Nothing is left of the tree.
     TreeGone,
 }
@@ -80,7 +82,7 @@ pub enum Event {
 pub enum Effect {
     /// Read the contact deadline again.
     ReadDeadline,
-    /// Measure the tree's resident memory.
+    /// Measure the tree's resident memory; see whether the directory is there.
     SampleMemory,
     /// SIGTERM to every process of the tree.
     TermTree,
@@ -128,6 +130,7 @@ impl Run {
             Event::Memory { resident_mib } => self.memory(now_ms, resident_mib),
             Event::StopAsked => self.stop(now_ms, Outcome::Stopped),
             Event::JobEnded(by_itself) => self.job_ended(now_ms, by_itself),
+            Event::DirectoryGone => self.directory_gone(now_ms),
             Event::TreeGone => self.tree_gone(),
         }
     }
@@ -198,6 +201,14 @@ impl Run {
         match &self.state {
             State::Running => self.kill(now_ms, by_itself),
             State::Stopping { outcome, .. } => self.kill(now_ms, outcome.clone()),
+            State::Killing { .. } | State::Recorded => Vec::new(),
+        }
+    }
+
+    /// No grace: nothing that the job does now can be told to anybody.
+    fn directory_gone(&mut self, now_ms: i64) -> Vec<Effect> {
+        match &self.state {
+            State::Running | State::Stopping { .. } => self.kill(now_ms, Outcome::directory_gone()),
             State::Killing { .. } | State::Recorded => Vec::new(),
         }
     }

@@ -24,15 +24,22 @@ use super::tree::{Procfs, signal_descendants};
 use crate::attempt::boot::{boottime_ms, wall_ms};
 use crate::attempt::log::LogWriter;
 use crate::attempt::{
-    AttemptDir, Confinement, ExitRecord, LeaseRecord, Outcome, StartRecord, Stream, Usage,
+    AttemptDir, Confinement, ExitRecord, LeaseRecord, Lock, Outcome, StartRecord, Stream, Usage,
 };
 
 const READ_BYTES: usize = 64 << 10;
 
+/// The attempt, under its lock.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) dir: &'a AttemptDir,
+    pub(super) lock: &'a Lock,
+    pub(super) lease: &'a LeaseRecord,
+}
+
 /// Runs the command to its end and returns the record to be written.
 pub(super) fn supervise(
-    dir: &AttemptDir,
-    lease: &LeaseRecord,
+    Place { dir, lock, lease }: Place<'_>,
     command: &Command,
     start: &StartRecord,
     signals: &SignalFd,
@@ -53,6 +60,7 @@ pub(super) fn supervise(
     let mut watched = Watched {
         run: Run::new(limits, dir.deadline_ms(lease), boottime_ms()),
         dir,
+        lock,
         lease,
         command,
         confinement: start.confinement,
@@ -73,6 +81,7 @@ pub(super) fn supervise(
 struct Watched<'a> {
     run: Run,
     dir: &'a AttemptDir,
+    lock: &'a Lock,
     lease: &'a LeaseRecord,
     command: &'a Command,
     confinement: Confinement,
@@ -140,6 +149,9 @@ impl Watched<'_> {
                     let resident_mib = self.resident_mib();
                     self.peak_mib = self.peak_mib.max(resident_mib);
                     self.react(Event::Memory { resident_mib });
+                    if let Ok(false) = self.dir.is_where_locked(self.lock) {
+                        self.react(Event::DirectoryGone);
+                    }
                 }
                 Effect::TermTree => self.guard.term_tree(),
                 Effect::KillTree => self.kill_tree(),

@@ -213,6 +213,21 @@ pub(crate) fn kill_once(marks: Marks<'_>) -> BTreeSet<i32> {
     stopped
 }
 
+/// The directories, in `root`, of attempts that have a shim or guard, whether
+/// or not they are still there.
+pub(crate) fn attempts_with_shims(root: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    for pid in Procfs::own().all() {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let mut entries = environment.split(|byte| *byte == 0);
+        let dir = entries.find_map(|entry| value_of(entry, SHIM_DIR_VARIABLE));
+        if let Some(dir) = dir.filter(|dir| dir.parent() == Some(root)) {
+            found.insert(dir.to_owned());
+        }
+    }
+    found
+}
+
 fn marked(marks: Marks<'_>) -> BTreeSet<i32> {
     let kin = Procfs::own().kin();
     let others = kin.0.iter().map(|process| process.pid);

@@ -61,7 +61,7 @@ impl Site {
     pub fn end_of(&mut self, dir: &AttemptDir) -> ExitRecord {
         let ended = until("the driver tells an end", || self.ended.try_recv().ok());
         assert_eq!(ended.dir, *dir);
-        let record = dir.record_ended(ended.outcome).unwrap();
+        let record = dir.record_ended(ended.outcome, ended.lock).unwrap();
         record.expect("the shim is gone")
     }
 }

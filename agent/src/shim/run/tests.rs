@@ -50,6 +50,22 @@ fn a_job_that_ends_by_itself_is_recorded_when_its_tree_is_gone() {
 }
 
 #[test]
+fn a_job_without_its_directory_is_killed_at_once() {
+    check(
+        &[
+            (1200, Event::DirectoryGone),
+            (1210, Event::DirectoryGone),
+            (1220, Event::TreeGone),
+        ],
+        expect![[r#"
+            1200 DirectoryGone: [KillTree] due Some(1220)
+            1210 DirectoryGone: [] due Some(1220)
+            1220 TreeGone: [Record(OutputsFailed { message: "the attempt's directory was removed or replaced while the job ran: how it ended, its logs and its outputs are gone with it; a job must leave alone what is outside its scratch directory" })] due None
+        "#]],
+    );
+}
+
+#[test]
 fn walltime_ends_in_sigkill_after_the_grace() {
     check(
         &[
