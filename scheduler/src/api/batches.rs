@@ -1,6 +1,6 @@
 //! Batches: in pages, and one as it changes.
 
-use super::paging::{Page, limit, start};
+use super::paging::{Page, limit, merged, newest_first, start};
 use super::{ClientApi, Sent, Sink, history_failed, off_thread};
 use crate::convert;
 use crate::convert::status::{driver as unavailable, rejected};
@@ -15,8 +15,6 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 use tonic::Status;
 
-/// Entries of the history read at once.
-const READ_AT_ONCE: usize = 256;
 /// A watched batch is looked at no more often.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 /// And rests for so many times as long as looking at it took.
@@ -34,14 +32,21 @@ impl ClientApi {
                 next_page_token: String::new(),
             });
         }
-        if request.finished {
-            let history = self.driver.history().clone();
-            let page = off_thread(move || finished(&history, &request)).await??;
-            return Ok(page);
-        }
         let before = start(&request.page_token)?;
-        let look = move |world: &World, _: TimeMs| in_memory(world, &request, before);
-        self.driver.read(look).await.map_err(unavailable)?
+        let asked = request.clone();
+        let look = move |world: &World, _: TimeMs| in_memory(world, &asked, before);
+        let live = self.driver.read(look).await.map_err(unavailable)??;
+        let page = if request.finished {
+            let history = self.driver.history().clone();
+            off_thread(move || with_finished(live, &history, &request, before)).await??
+        } else {
+            live.map(|(_, batch)| batch)
+        };
+        let next_page_token = page.next_token();
+        Ok(v1::ListBatchesReply {
+            batches: page.entries,
+            next_page_token,
+        })
     }
 
     /// One batch, in memory or finished.
@@ -94,11 +99,12 @@ impl ClientApi {
     }
 }
 
+/// What is in memory, of what has finished if that alone is asked for.
 fn in_memory(
     world: &World,
     request: &v1::ListBatchesRequest,
     before: Option<u64>,
-) -> Result<v1::ListBatchesReply, Status> {
+) -> Result<Page<(u64, v1::Batch)>, Status> {
     if !request.queue.is_empty() {
         world
             .queues()
@@ -111,48 +117,33 @@ fn in_memory(
     for (id, batch) in world.batches().range((Bound::Unbounded, to)).rev() {
         let wanted = || {
             let queue = &world.queues().queue(batch.queue).spec.name;
-            is_below(queue, &request.queue).then(|| convert::work::batch(world, batch))
+            let matches =
+                is_below(queue, &request.queue) && (!request.finished || batch.finished.is_some());
+            matches.then(|| (id.0, convert::work::batch(world, batch)))
         };
         if !page.look(id.0, wanted) {
             break;
         }
     }
-    let next_page_token = page.next_token();
-    Ok(v1::ListBatchesReply {
-        batches: page.entries,
-        next_page_token,
-    })
+    Ok(page)
 }
 
-fn finished(
+/// One page of what has finished, in memory and in the history.
+fn with_finished(
+    live: Page<(u64, v1::Batch)>,
     history: &History,
     request: &v1::ListBatchesRequest,
-) -> Result<v1::ListBatchesReply, Status> {
+    before: Option<u64>,
+) -> Result<Page<v1::Batch>, Status> {
     let failed = |error: HistoryError| history_failed(&error);
-    let mut before = start(&request.page_token)?;
-    let mut page = Page::new(limit(request.limit));
-    'pages: loop {
-        let entries = history
-            .batches_before(before, READ_AT_ONCE)
-            .map_err(|error| failed(error.into()))?;
-        for entry in &entries {
-            let batch = read_batch(entry).map_err(failed)?;
-            if !page.look(entry.id, || {
-                is_below(&batch.queue, &request.queue).then(|| batch.wire())
-            }) {
-                break 'pages;
-            }
-            before = Some(entry.id);
-        }
-        if entries.len() < READ_AT_ONCE {
-            break;
-        }
-    }
-    let next_page_token = page.next_token();
-    Ok(v1::ListBatchesReply {
-        batches: page.entries,
-        next_page_token,
-    })
+    let read = |before, max| history.batches_before(before, max);
+    let entries = newest_first(before, read).map(|entry| {
+        let entry = entry.map_err(|error| failed(error.into()))?;
+        let batch = read_batch(&entry).map_err(failed)?;
+        let matches = is_below(&batch.queue, &request.queue);
+        Ok((entry.id, matches.then(|| batch.wire())))
+    });
+    merged(limit(request.limit), live, entries)
 }
 
 /// True for the queue asked for and those below it; an empty name asks for all.

@@ -1,15 +1,13 @@
 //! Jobs: in pages, and one in full, from memory and from the history alike.
 
 use super::batches::is_below;
-use super::paging::{Page, limit, start};
+use super::paging::{Page, limit, merged, newest_first, start};
 use super::{ClientApi, history_failed, off_thread};
 use crate::auth::Caller;
 use crate::convert;
 use crate::convert::status::{driver as unavailable, rejected};
 use crate::convert::work::Counts;
-use crate::history_record::{
-    HistoryError, IDS_END, find_batch, latest, read_job, summary,
-};
+use crate::history_record::{HistoryError, IDS_END, find_batch, latest, read_job, summary};
 use crate::store::history::History;
 use jeroboam_core::ids::{ClassId, JobId, LeaseId, QueueId, TaskId};
 use jeroboam_core::job::{AttemptRecord, Job};
@@ -24,8 +22,6 @@ use std::collections::BTreeMap;
 use tonic::Status;
 use v1::TaskState;
 
-/// Entries of the history read at once.
-const READ_AT_ONCE: usize = 256;
 /// Ended attempts listed where the request does not say.
 const ATTEMPTS_DEFAULT: usize = 20;
 /// Attempts listed, at most.
@@ -38,13 +34,21 @@ impl ClientApi {
         &self,
         request: v1::ListJobsRequest,
     ) -> Result<v1::ListJobsReply, Status> {
-        if request.finished {
-            let history = self.driver.history().clone();
-            return off_thread(move || finished(&history, &request)).await?;
-        }
         let before = start(&request.page_token)?;
-        let look = move |world: &World, now: TimeMs| in_memory(world, now, &request, before);
-        self.driver.read(look).await.map_err(unavailable)?
+        let asked = request.clone();
+        let look = move |world: &World, now: TimeMs| in_memory(world, now, &asked, before);
+        let live = self.driver.read(look).await.map_err(unavailable)??;
+        let page = if request.finished {
+            let history = self.driver.history().clone();
+            off_thread(move || with_finished(live, &history, &request, before)).await??
+        } else {
+            live.map(|(_, job)| job)
+        };
+        let next_page_token = page.next_token();
+        Ok(v1::ListJobsReply {
+            jobs: page.entries,
+            next_page_token,
+        })
     }
 
     pub(super) async fn describe(
@@ -91,12 +95,13 @@ impl ClientApi {
     }
 }
 
+/// What is in memory, of what has finished if that alone is asked for.
 fn in_memory(
     world: &World,
     now: TimeMs,
     request: &v1::ListJobsRequest,
     before: Option<u64>,
-) -> Result<v1::ListJobsReply, Status> {
+) -> Result<Page<(u64, v1::Job)>, Status> {
     if !request.queue.is_empty() {
         world
             .queues()
@@ -111,20 +116,18 @@ fn in_memory(
         for (id, job) in world.jobs().range(JobId(from)..JobId(to)).rev() {
             let wanted = || {
                 let queue = &world.queues().queue(job.queue).spec.name;
-                let matches =
-                    is_below(queue, &request.queue) && state.is_none_or(|state| has(job, state));
-                matches.then(|| convert::work::job(world, job, reasons.of(world, now, job)))
+                let matches = is_below(queue, &request.queue)
+                    && (!request.finished || job.is_finished())
+                    && state.is_none_or(|state| has(job, state));
+                let mut listed = || convert::work::job(world, job, reasons.of(world, now, job));
+                matches.then(|| (id.0, listed()))
             };
             if !page.look(id.0, wanted) {
                 break;
             }
         }
     }
-    let next_page_token = page.next_token();
-    Ok(v1::ListJobsReply {
-        jobs: page.entries,
-        next_page_token,
-    })
+    Ok(page)
 }
 
 /// The ids to look through, the newest first: those of the batch, before where
@@ -186,46 +189,36 @@ impl Reasons {
     }
 }
 
-fn finished(history: &History, request: &v1::ListJobsRequest) -> Result<v1::ListJobsReply, Status> {
+/// One page of what has finished, in memory and in the history.
+fn with_finished(
+    live: Page<(u64, v1::Job)>,
+    history: &History,
+    request: &v1::ListJobsRequest,
+    before: Option<u64>,
+) -> Result<Page<v1::Job>, Status> {
     let failed = |error: HistoryError| history_failed(&error);
     let state = state_asked(request.state);
-    let batch = match request.batch {
-        0 => None,
+    let (lowest, end) = match request.batch {
+        0 => (0, IDS_END),
         id => match find_batch(history, id).map_err(failed)? {
-            Some(batch) => Some(batch),
-            None => return Ok(v1::ListJobsReply::default()),
+            Some(batch) => (batch.first_job, batch.first_job + u64::from(batch.jobs)),
+            None => (0, 0),
         },
     };
-    let (lowest, end) = batch.map_or((0, IDS_END), |batch| {
-        (batch.first_job, batch.first_job + u64::from(batch.jobs))
+    let before = before.unwrap_or(end).min(end);
+    let read = |before, max| history.jobs_before(before, max);
+    let entries = newest_first(Some(before), read).map(|entry| {
+        let entry = entry.map_err(|error| failed(error.into()))?;
+        let job = summary(&entry).map_err(failed)?;
+        let matches = is_below(&job.queue, &request.queue)
+            && state.is_none_or(|state| job.count_of(state) > 0);
+        Ok((entry.id, matches.then(|| job.wire())))
     });
-    let mut before = start(&request.page_token)?.unwrap_or(end).min(end);
-    let mut page = Page::new(limit(request.limit));
-    'pages: loop {
-        let entries = history
-            .jobs_before(Some(before), READ_AT_ONCE)
-            .map_err(|error| failed(error.into()))?;
-        for entry in &entries {
-            if entry.id < lowest {
-                break 'pages;
-            }
-            let job = summary(entry).map_err(failed)?;
-            let matches = is_below(&job.queue, &request.queue)
-                && state.is_none_or(|state| job.count_of(state) > 0);
-            if !page.look(entry.id, || matches.then(|| job.wire())) {
-                break 'pages;
-            }
-            before = entry.id;
-        }
-        if entries.len() < READ_AT_ONCE {
-            break;
-        }
-    }
-    let next_page_token = page.next_token();
-    Ok(v1::ListJobsReply {
-        jobs: page.entries,
-        next_page_token,
-    })
+    let entries = entries.take_while(|entry| {
+        let id = entry.as_ref().map_or(u64::MAX, |(id, _)| *id);
+        id >= lowest
+    });
+    merged(limit(request.limit), live, entries)
 }
 
 /// What memory says of a job; its ended attempts are in the history.

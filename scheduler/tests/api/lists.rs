@@ -143,3 +143,64 @@ async fn jobs(service: &Service, mut request: v1::ListJobsRequest) -> (Vec<u64>,
         request.page_token = page.next_page_token;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_finished_is_listed_whether_or_not_it_left_memory() {
+    let service = Service::start("[retention]\nmemory = \"0s\"\n").await;
+    let retired = service.submit(vec![job("retired", 1)]).await;
+    let mut agent = Agent::join(&service, "meyrin").await;
+    let lease = agent.granted().await.lease;
+    agent.ended(lease, exit(0)).await;
+    service.await_retirement(retired.batch).await;
+    drop(agent);
+    let service = Service::start_in(service.stop().await, "").await;
+    let recent = service.submit(vec![job("done", 1), job("failed", 1)]).await;
+    let mut agent = Agent::join(&service, "meyrin").await;
+    let (done, failed) = (agent.granted().await.lease, agent.granted().await.lease);
+    agent.ended(done, exit(0)).await;
+    // A job is listed once it has finished, its batch once all of them have.
+    let finished = v1::ListJobsRequest {
+        finished: true,
+        ..Default::default()
+    };
+    let of_batch = |batch| v1::ListJobsRequest {
+        batch,
+        ..finished.clone()
+    };
+    let batches = v1::ListBatchesRequest {
+        finished: true,
+        ..Default::default()
+    };
+    let listed = async || {
+        let listed = service.client().list_batches(batches.clone()).await;
+        let listed = listed.unwrap().into_inner().batches;
+        listed.iter().map(|batch| batch.id).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        jobs(&service, finished.clone()).await.0,
+        [recent.jobs[0], retired.jobs[0]]
+    );
+    assert_eq!(listed().await, [retired.batch]);
+    agent.ended(failed, exit(1)).await;
+    assert_eq!(listed().await, [recent.batch, retired.batch]);
+    let all = [recent.jobs[1], recent.jobs[0], retired.jobs[0]];
+    assert_eq!(jobs(&service, finished.clone()).await.0, all);
+    let small = v1::ListJobsRequest {
+        limit: 1,
+        ..finished.clone()
+    };
+    assert_eq!(jobs(&service, small).await, (all.to_vec(), 3));
+    assert_eq!(
+        jobs(&service, of_batch(recent.batch)).await.0,
+        [recent.jobs[1], recent.jobs[0]]
+    );
+    assert_eq!(
+        jobs(&service, of_batch(retired.batch)).await.0,
+        [retired.jobs[0]]
+    );
+    let of_state = v1::ListJobsRequest {
+        state: v1::TaskState::Failed.into(),
+        ..finished
+    };
+    assert_eq!(jobs(&service, of_state).await.0, [recent.jobs[1]]);
+}
