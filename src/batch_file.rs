@@ -11,7 +11,8 @@
 //! Reading goes through three forms: text, a tree that knows where each value
 //! stands (`tree`), and the wire's `BatchSpec`, whose jobs are read field by
 //! field (`job`, with `fields` for what all fields share) and then looked at
-//! together (`dependencies`). Entry point: [`read`].
+//! together (`dependencies`). What is refused later is shown in the file by
+//! [`Source`]. Entry point: [`read`].
 
 mod dependencies;
 pub(crate) mod faults;
@@ -21,6 +22,7 @@ mod job;
 pub(crate) mod nearest;
 mod resources;
 mod retries;
+mod source;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
@@ -36,6 +38,7 @@ use faults::Found;
 use fields::Fields;
 pub use inputs::LocalFile;
 use job::Job;
+pub use source::{Source, Spot};
 use tree::{At, Node, Value};
 
 /// The longest batch file that is read.
@@ -50,6 +53,8 @@ pub struct Batch {
     pub spec: v1::BatchSpec,
     /// The inputs of all jobs, job by job.
     pub inputs: Vec<LocalFile>,
+    /// The file itself.
+    pub source: Source,
 }
 
 /// Reads the batch file at `path`; a `queue` from the command line wins over
@@ -77,20 +82,34 @@ fn text_of(path: &Path) -> Result<String, String> {
 
 fn read_text(text: &str, path: &Path, queue: Option<&str>) -> Result<Batch, Faults> {
     let mut found = Found::default();
-    let batch = match tree::parse(text) {
-        Ok(root) => read_batch(&root, path, queue, &mut found),
-        Err(fault) => {
-            found.add(fault);
-            None
-        }
-    };
-    match batch {
-        Some(batch) if found.is_empty() => Ok(batch),
-        _ => Err(found.in_file(path, text)),
+    match tree::parse(text) {
+        Ok(root) => match read_batch(&root, path, queue, &mut found) {
+            Some((spec, inputs)) if found.is_empty() => {
+                let source = Source {
+                    path: path.to_owned(),
+                    text: text.to_owned(),
+                    root,
+                    queue_given: queue.is_some(),
+                };
+                return Ok(Batch {
+                    spec,
+                    inputs,
+                    source,
+                });
+            }
+            _ => {}
+        },
+        Err(fault) => found.add(fault),
     }
+    Err(found.in_file(path, text))
 }
 
-fn read_batch(root: &Node, path: &Path, queue: Option<&str>, found: &mut Found) -> Option<Batch> {
+fn read_batch(
+    root: &Node,
+    path: &Path,
+    queue: Option<&str>,
+    found: &mut Found,
+) -> Option<(v1::BatchSpec, Vec<LocalFile>)> {
     if matches!(root.value, Value::Null) {
         found.say(
             root.at,
@@ -117,10 +136,7 @@ fn read_batch(root: &Node, path: &Path, queue: Option<&str>, found: &mut Found) 
         .flat_map(|job| job.inputs.iter().cloned())
         .collect();
     let jobs = jobs.into_iter().map(|job| job.spec).collect();
-    Some(Batch {
-        spec: v1::BatchSpec { name, queue, jobs },
-        inputs,
-    })
+    Some((v1::BatchSpec { name, queue, jobs }, inputs))
 }
 
 fn read_queue(fields: &Fields<'_>, found: &mut Found) -> Option<String> {

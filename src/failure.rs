@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-use crate::batch_file::Faults;
+use crate::batch_file::{Faults, Source, Spot};
 use crate::output::plain;
 use tls::Trouble;
 
@@ -65,6 +65,10 @@ pub struct Refusal {
     pub what: String,
     /// Where, if there is such a place.
     pub place: String,
+    /// The job whose place it is, by name.
+    pub job: String,
+    /// The place in the batch file that was submitted.
+    pub spot: Option<Spot>,
     /// What to do, if the scheduler knows.
     pub remedy: String,
     /// Fields of the request that are wrong, and how.
@@ -111,6 +115,8 @@ impl Failure {
             reason: format!("{:?}", status.code()),
             what: plain(status.message()),
             place: String::new(),
+            job: String::new(),
+            spot: None,
             remedy: remedy_for(status.code()).to_owned(),
             fields: Vec::new(),
         };
@@ -123,6 +129,7 @@ impl Failure {
             };
             refusal.reason = plain(&info.reason);
             refusal.place = noted("place");
+            refusal.job = noted("job");
             refusal.remedy = noted("remedy");
         }
         if let Some(request) = details.bad_request() {
@@ -132,6 +139,14 @@ impl Failure {
                 .collect();
         }
         Self::Refused(Box::new(refusal))
+    }
+
+    /// With the place in the batch file that a refusal is about.
+    pub fn in_batch_file(mut self, source: &Source) -> Self {
+        if let Self::Refused(refusal) = &mut self {
+            refusal.spot = source.spot(&refusal.place);
+        }
+        self
     }
 
     /// The exit code, as `docs/commands.md` lists them.
@@ -157,8 +172,15 @@ pub fn is_lost(status: &Status) -> bool {
 
 /// The status' message and those below it that say more.
 fn causes(status: &Status) -> String {
-    let mut text = status.message().to_owned();
-    let mut next = std::error::Error::source(status);
+    with_causes(
+        status.message().to_owned(),
+        std::error::Error::source(status),
+    )
+}
+
+/// The text, and of the errors below it those that it does not say already:
+/// many errors tell their source in their own text.
+fn with_causes(mut text: String, mut next: Option<&(dyn std::error::Error + 'static)>) -> String {
     while let Some(error) = next {
         let more = error.to_string();
         if !text.contains(&more) {
@@ -209,7 +231,7 @@ impl fmt::Display for Failure {
             } => {
                 write!(f, "cannot {operation} {}: {source}", path.display())
             }
-            Self::Here(error) => write!(f, "{error:#}"),
+            Self::Here(error) => f.write_str(&with_causes(error.to_string(), error.source())),
         }
     }
 }
@@ -237,10 +259,19 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "refused ({}): {}", self.reason, self.what)?;
         for (field, what) in &self.fields {
-            write!(f, "\n  {field}: {what}")?;
+            // Where there is one only, it mostly says the same once more.
+            if *field != self.place || !self.what.contains(what) {
+                write!(f, "\n  {field}: {what}")?;
+            }
         }
         if !self.place.is_empty() && !self.what.starts_with(&self.place) {
             write!(f, "\n  at: {}", self.place)?;
+            if !self.job.is_empty() {
+                write!(f, ", job `{}`", self.job)?;
+            }
+        }
+        if let Some(spot) = &self.spot {
+            write!(f, "\n  in: {spot}")?;
         }
         if !self.remedy.is_empty() {
             write!(f, "\n  do: {}", self.remedy)?;
@@ -290,6 +321,34 @@ mod tests {
             ExitCode(unix_exit_status(4))
         "#]]
         .assert_eq(&told(&Status::unauthenticated("no token")));
+    }
+
+    #[test]
+    fn nothing_is_told_twice() {
+        let metadata = [("place", "jobs[1].isolation"), ("job", "merge")];
+        let metadata: HashMap<String, String> = metadata
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        let mut details = ErrorDetails::with_error_info("NOT_YET", "jeroboam", metadata);
+        details.add_bad_request_violation("jobs[1].isolation", "kernels are not there yet");
+        let code = tonic::Code::InvalidArgument;
+        let status = Status::with_error_details(code, "kernels are not there yet", details);
+        expect![[r#"
+            refused (NOT_YET): kernels are not there yet
+              at: jobs[1].isolation, job `merge`
+            ExitCode(unix_exit_status(4))
+        "#]]
+        .assert_eq(&told(&status));
+
+        // An error that tells its source, as thiserror's `{0}` with `#[from]` does.
+        let full = std::io::Error::other("the disk is full");
+        let error = anyhow::Error::new(full)
+            .context("cannot write journal: the disk is full")
+            .context("the scheduler has ended");
+        assert_eq!(
+            Failure::Here(error).to_string(),
+            "the scheduler has ended: cannot write journal: the disk is full"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use jeroboam_proto::v1;
 use serde::Serialize;
 
-use crate::batch_file::{self, Batch};
+use crate::batch_file::{self, LocalFile};
 use crate::client::{Patience, Remote, Scheduler};
 use crate::failure::Failure;
 use crate::output::{self, Form, Output};
@@ -81,8 +81,11 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         |scheduler: Scheduler| async move { scheduler.client().server(v1::ServerRequest {}).await };
     let mut patience = Patience::short();
     scheduler.insist(&mut patience, call).await?;
-    let spec = with_inputs(batch, &scheduler, &mut patience).await?;
-    let reply = submit(&scheduler, &spec, &request_id, &mut patience).await?;
+    let source = batch.source;
+    let spec = with_inputs(batch.spec, batch.inputs, &scheduler, &mut patience).await?;
+    let reply = submit(&scheduler, &spec, &request_id, &mut patience)
+        .await
+        .map_err(|failure| failure.in_batch_file(&source))?;
     for warning in &reply.warnings {
         eprintln!("jero: warning: {}", output::plain(warning));
     }
@@ -156,12 +159,12 @@ fn submitted(reply: v1::SubmitReply, spec: v1::BatchSpec, request_id: String) ->
 
 /// Uploads the inputs and puts them into the jobs.
 async fn with_inputs(
-    batch: Batch,
+    mut spec: v1::BatchSpec,
+    inputs: Vec<LocalFile>,
     scheduler: &Scheduler,
     patience: &mut Patience,
 ) -> Result<v1::BatchSpec, Failure> {
-    let Batch { mut spec, inputs } = batch;
-    let contents = upload::all(&inputs, scheduler, patience).await?;
+    let contents = upload::all(&inputs, &spec.queue, scheduler, patience).await?;
     for (input, content) in inputs.into_iter().zip(contents) {
         spec.jobs[input.job].inputs.push(v1::File {
             path: input.to,

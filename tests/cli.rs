@@ -11,6 +11,8 @@
 mod answers;
 #[path = "cli/peer.rs"]
 mod peer;
+#[path = "cli/scheduler.rs"]
+mod scheduler;
 #[path = "cli/tls.rs"]
 mod tls;
 
@@ -148,6 +150,27 @@ fn faults_of_a_batch_file_send_nothing() {
     "#]]
     .assert_eq(&told(&output));
     assert_eq!(peer.seen().calls, 0);
+}
+
+/// What only the scheduler knows is told by the file's line all the same.
+#[test]
+fn a_refused_submission_is_shown_in_the_batch_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let queue = "[[queue]]\nname = \"cms\"\nsubmitters = [\"*\"]\n";
+    let scheduler = scheduler::Scheduler::start(here, "scheduler", queue);
+    let batch = "queue: cms\ndefaults: {run: 'true'}\njobs:\n  - name: one\n  - name: two\n    isolation: kernel\n";
+    std::fs::write(here.join("batch.yaml"), batch).unwrap();
+    let output = run(here, &scheduler.address, &["submit", "batch.yaml"]);
+    expect![[r#"
+        jero: refused (INVALID): the isolation `kernel` is not there yet
+          at: jobs[1].isolation, job `two`
+          in: batch.yaml:6:16
+             6 |     isolation: kernel
+               |                ^
+          do: leave it at `shared` and trust the queue's other users, or wait for a later release
+        exit 4
+    "#]].assert_eq(&told(&output));
 }
 
 #[test]
@@ -534,7 +557,6 @@ fn tables() {
         because        a job that it needs did not succeed
         do             retry that job, then this one
         needed         one (job-17): 3 failed
-        see            jero explain job-17
         exit 0
     "#]]
     .assert_eq(&jero(&["explain", "job-18[2]"]));

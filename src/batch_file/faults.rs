@@ -41,15 +41,11 @@ impl Found {
     /// For telling: the first of them with the lines they are in.
     pub(crate) fn in_file(self, path: &Path, text: &str) -> Faults {
         let untold = self.0.len().saturating_sub(TOLD_MAX);
-        let lines: Vec<&str> = text.lines().collect();
         let told = self
             .0
             .into_iter()
             .take(TOLD_MAX)
-            .map(|((at, what), remedy)| {
-                let line = lines.get(at.line as usize - 1).copied().unwrap_or_default();
-                (Fault { at, what, remedy }, quoted(line))
-            });
+            .map(|((at, what), remedy)| (Fault { at, what, remedy }, line_of(text, at)));
         Faults {
             path: path.to_owned(),
             unread: None,
@@ -59,12 +55,31 @@ impl Found {
     }
 }
 
-/// A line as it is shown below its fault.
-fn quoted(line: &str) -> String {
+/// The line of a place, as it is shown below its fault.
+pub(super) fn line_of(text: &str, at: At) -> String {
+    let line = text.lines().nth(at.line as usize - 1).unwrap_or_default();
     line.chars()
         .take(QUOTED_COLUMNS_MAX)
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
+}
+
+/// A line of the file and a mark below its column, each on a line of its own;
+/// nothing where the line was cut before it.
+pub(super) struct Quote<'a> {
+    pub at: At,
+    pub line: &'a str,
+}
+
+impl fmt::Display for Quote<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (number, column) = (self.at.line, self.at.column as usize);
+        if column > self.line.chars().count() {
+            return Ok(());
+        }
+        write!(f, "\n  {number:>4} | {}", self.line)?;
+        write!(f, "\n       | {:>column$}", "^")
+    }
 }
 
 /// Why a batch file was refused. Its text has one paragraph per fault: place
@@ -101,16 +116,12 @@ impl fmt::Display for Faults {
             );
         }
         for (position, (Fault { at, what, remedy }, line)) in self.told.iter().enumerate() {
-            let (line_number, column) = (at.line, at.column as usize);
             if position > 0 {
                 writeln!(f)?;
             }
-            writeln!(f, "{path}:{line_number}:{column}: {what}")?;
-            if column <= line.chars().count() {
-                writeln!(f, "  {line_number:>4} | {line}")?;
-                writeln!(f, "       | {:>column$}", "^")?;
-            }
-            write!(f, "  do: {remedy}")?;
+            write!(f, "{path}:{}:{}: {what}", at.line, at.column)?;
+            write!(f, "{}", Quote { at: *at, line })?;
+            write!(f, "\n  do: {remedy}")?;
         }
         if self.untold > 0 {
             write!(f, "\nand {} more", self.untold)?;

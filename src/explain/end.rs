@@ -43,11 +43,13 @@ impl End {
     }
 
     /// For tables, of the task that is written so. Its standard error says more
-    /// where it ran and did not succeed.
+    /// where it ran and did not succeed; mostly the remedy says that already.
     pub(super) fn facts(&self, task: &str) -> Vec<(&'static str, String)> {
         let attempt = self.attempt.as_ref();
+        let succeeded = self.reason.is_empty();
+        let because = if succeeded { "" } else { &self.text };
         let mut facts = vec![
-            ("because", self.text.clone()),
+            ("because", because.to_owned()),
             ("do", self.remedy.clone()),
             (
                 "last attempt",
@@ -60,11 +62,8 @@ impl End {
             ("needed", format!("{name} ({job}): {tasks}"))
         });
         facts.extend(needed);
-        if attempt.is_some() && !self.reason.is_empty() {
+        if attempt.is_some() && !succeeded && !self.remedy.contains("jero logs") {
             facts.push(("what it wrote", format!("jero logs '{task}' --stderr")));
-        }
-        if let Some(needed) = self.dependencies.first() {
-            facts.push(("see", format!("jero explain {}", needed.job)));
         }
         facts
     }

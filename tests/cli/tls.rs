@@ -1,64 +1,21 @@
 //! What `jero` says where TLS with a real `jero serve` does not come about.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use expect_test::expect;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 
+use crate::scheduler::Scheduler;
 use crate::{run, told};
 
-/// A scheduler with this certificate, which ends with the test.
-struct Scheduler {
-    process: Child,
-    /// `127.0.0.1:PORT`.
-    address: String,
-}
-
-impl Scheduler {
-    fn start(directory: &Path, name: &str, tls: &str) -> Self {
-        let data = directory.join(name);
-        let config = data.with_extension("toml");
-        let text = format!("listen = \"127.0.0.1:0\"\ndata_dir = \"{name}\"\n{tls}");
-        std::fs::write(&config, text).unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_jero"))
-            .args(["serve", "--config"])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stderr(std::fs::File::create(data.with_extension("log")).unwrap())
-            .spawn()
-            .unwrap();
-        let mut scheduler = Self {
-            process,
-            address: String::new(),
-        };
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while scheduler.address.is_empty() {
-            assert!(Instant::now() < deadline, "{name} does not listen");
-            std::thread::sleep(Duration::from_millis(20));
-            let written = std::fs::read_to_string(data.join("address"));
-            scheduler.address = written.unwrap_or_default().trim().to_owned();
-        }
-        scheduler
-    }
-
-    fn with(directory: &Path, name: &str, certificate: CertificateParams) -> Self {
-        let key = KeyPair::generate().unwrap();
-        let made = certificate.self_signed(&key).unwrap();
-        let file = |ending: &str| -> PathBuf { directory.join(format!("{name}.{ending}")) };
-        std::fs::write(file("pem"), made.pem()).unwrap();
-        std::fs::write(file("key"), key.serialize_pem()).unwrap();
-        let tls = format!("[tls]\ncert_file = \"{name}.pem\"\nkey_file = \"{name}.key\"\n");
-        Self::start(directory, name, &tls)
-    }
-}
-
-impl Drop for Scheduler {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
+fn with_tls(directory: &Path, name: &str, certificate: CertificateParams) -> Scheduler {
+    let key = KeyPair::generate().unwrap();
+    let made = certificate.self_signed(&key).unwrap();
+    let file = |ending: &str| -> PathBuf { directory.join(format!("{name}.{ending}")) };
+    std::fs::write(file("pem"), made.pem()).unwrap();
+    std::fs::write(file("key"), key.serialize_pem()).unwrap();
+    let tls = format!("[tls]\ncert_file = \"{name}.pem\"\nkey_file = \"{name}.key\"\n");
+    Scheduler::start(directory, name, &tls)
 }
 
 fn certificate(name: &str) -> CertificateParams {
@@ -69,7 +26,7 @@ fn certificate(name: &str) -> CertificateParams {
 fn each_trouble_with_tls_has_its_remedy() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
-    let good = Scheduler::with(here, "good", certificate("127.0.0.1"));
+    let good = with_tls(here, "good", certificate("127.0.0.1"));
     let jero = |url: String, address: &str, ca: &str| {
         let arguments = ["queues", "--ca-file", ca];
         told(&run(here, &url, &arguments)).replace(address, "ADDRESS")
@@ -80,17 +37,17 @@ fn each_trouble_with_tls_has_its_remedy() {
     };
     assert!(https(&good, "good.pem").ends_with("exit 0\n"));
 
-    let other = Scheduler::with(here, "other", certificate("other.example"));
+    let other = with_tls(here, "other", certificate("other.example"));
     let mut expired = certificate("127.0.0.1");
     expired.not_before = date_time_ymd(2020, 1, 1);
     expired.not_after = date_time_ymd(2021, 1, 1);
-    let expired = Scheduler::with(here, "expired", expired);
+    let expired = with_tls(here, "expired", expired);
     let mut early = certificate("127.0.0.1");
     early.not_before = date_time_ymd(4000, 1, 1);
-    let early = Scheduler::with(here, "early", early);
+    let early = with_tls(here, "early", early);
     let mut authority = certificate("127.0.0.1");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = Scheduler::with(here, "authority", authority);
+    let authority = with_tls(here, "authority", authority);
     let told = [
         https(&good, "other.pem"),
         https(&other, "other.pem"),
@@ -136,7 +93,7 @@ fn each_trouble_with_tls_has_its_remedy() {
 fn where_one_end_speaks_tls_and_the_other_does_not_the_other_scheme_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
-    let good = Scheduler::with(here, "good", certificate("127.0.0.1"));
+    let good = with_tls(here, "good", certificate("127.0.0.1"));
     let plain = Scheduler::start(here, "plain", "");
     for (scheme, Scheduler { address, .. }, other) in
         [("http", &good, "https"), ("https", &plain, "http")]
@@ -156,7 +113,7 @@ fn where_one_end_speaks_tls_and_the_other_does_not_the_other_scheme_is_named() {
 fn trouble_with_tls_is_not_tried_again() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
-    let other = Scheduler::with(here, "other", certificate("other.example"));
+    let other = with_tls(here, "other", certificate("other.example"));
     let url = format!("https://{}", other.address);
     let arguments = ["wait", "batch-1", "--ca-file", "other.pem"];
     let output = told(&run(here, &url, &arguments));

@@ -1,4 +1,4 @@
-//! How faults are told.
+//! How faults are told, and where in the file a refusal points.
 
 use expect_test::expect;
 
@@ -43,4 +43,74 @@ proptest::proptest! {
     fn no_text_makes_reading_panic(text in "(queue: a\njobs:\n)?[-{}\\[\\]:,&*|>'\"a-z0-9 \n]{0,80}") {
         let _ = read_text(&text, Path::new("batch.yaml"), None);
     }
+}
+
+#[test]
+fn a_refusal_points_into_the_file() {
+    let text = "queue: cms\ndefaults:\n  run: x\n  isolation: kernel\n  resources: {gpu: 2}\njobs:\n  - name: gen\n  - name: merge\n    resources: {memory: 900GiB}\n    needs: outputs-of gen\n";
+    let batch = read_text(text, Path::new("batch.yaml"), None).unwrap();
+    let told = |place: &str| match batch.source.spot(place) {
+        Some(spot) => format!("{place}\n  {spot}\n"),
+        None => format!("{place}\n  nowhere\n"),
+    };
+    let places = [
+        "jobs[1].resources.memory",
+        "jobs[1].resources.cpu",
+        "jobs[1].resources.gpu",
+        "jobs[0].isolation",
+        "jobs[1].walltime (ms)",
+        "jobs[1] (command, env, labels and paths together)",
+        "jobs[].after_ok",
+        "jobs[9].name",
+        "queue",
+        "request_id",
+        "",
+    ];
+    let told: String = places.map(told).concat();
+    expect![[r#"
+        jobs[1].resources.memory
+          batch.yaml:9:25
+             9 |     resources: {memory: 900GiB}
+               |                         ^
+        jobs[1].resources.cpu
+          batch.yaml:9:16
+             9 |     resources: {memory: 900GiB}
+               |                ^
+        jobs[1].resources.gpu
+          batch.yaml:5:20
+             5 |   resources: {gpu: 2}
+               |                    ^
+        jobs[0].isolation
+          batch.yaml:4:14
+             4 |   isolation: kernel
+               |              ^
+        jobs[1].walltime (ms)
+          batch.yaml:8:5
+             8 |   - name: merge
+               |     ^
+        jobs[1] (command, env, labels and paths together)
+          batch.yaml:8:5
+             8 |   - name: merge
+               |     ^
+        jobs[].after_ok
+          batch.yaml:7:3
+             7 |   - name: gen
+               |   ^
+        jobs[9].name
+          batch.yaml:7:3
+             7 |   - name: gen
+               |   ^
+        queue
+          batch.yaml:1:8
+             1 | queue: cms
+               |        ^
+        request_id
+          nowhere
+
+          nowhere
+    "#]]
+    .assert_eq(&told);
+
+    let batch = read_text(text, Path::new("batch.yaml"), Some("atlas")).unwrap();
+    assert!(batch.source.spot("queue").is_none());
 }
