@@ -8,6 +8,7 @@
 //!   deadline     contact deadline, boottime ms; replaced at renewals, may be absent
 //!   started      durable start marker: a second start is impossible
 //!   exit.json    how it ended; written once, durably
+//!   exit.json.new   room for that, set aside when the attempt is made
 //!   scratch/     the job's working directory, fresh for each attempt
 //!   tmp/         the job's TMPDIR
 //!   stdout.head, stdout.tail, stderr.head, stderr.tail   kept output, bounded
@@ -51,6 +52,8 @@ const STARTED: &str = "started";
 const EXIT: &str = "exit.json";
 const SCRATCH: &str = "scratch";
 const TMP: &str = "tmp";
+/// Room for the longest exit record but for one with a very long command in it.
+const EXIT_BYTES: i64 = 8 << 10;
 /// Before the name of a directory that is still being built.
 const UNFINISHED: &str = ".new-";
 
@@ -157,6 +160,7 @@ impl AttemptDir {
         }
         let lock = new.join(LOCK);
         fs::File::create(&lock).map_err(AttemptError::io("create", &lock))?;
+        durable::set_aside(&new.join(EXIT), EXIT_BYTES)?;
         durable::write_new(&new.join(LEASE), &encode(lease))?;
         durable::sync_dir(&new)?;
         fs::rename(&new, &path).map_err(AttemptError::io("move into place", &path))?;
@@ -361,6 +365,25 @@ impl AttemptDir {
     /// one line: where bytes were dropped, that line says how many.
     pub fn read_log_whole(&self, stream: Stream) -> Result<Vec<u8>, AttemptError> {
         log::read_whole(&self.path, stream)
+    }
+
+    /// Removes what nobody will look at of an attempt that has ended so: its
+    /// temporary files, and unless it succeeded its scratch directory's
+    /// content, since outputs are those of a success.
+    pub fn free_disk(&self, outcome: &Outcome) {
+        let succeeded = *outcome == (Outcome::Exited { code: 0 });
+        let kept = succeeded.then(|| self.scratch());
+        for directory in [self.tmp(), self.scratch()] {
+            if kept.as_ref() == Some(&directory) {
+                continue;
+            }
+            // What cannot be removed now goes with the directory, or is the operator's.
+            if let Err(why) = remove_tree(&directory).and_then(|()| {
+                fs::create_dir(&directory).map_err(AttemptError::io("create", &directory))
+            }) {
+                tracing::debug!("{why}");
+            }
+        }
     }
 
     /// Removes the directory and all in it; nothing if it is gone already.

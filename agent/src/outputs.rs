@@ -33,9 +33,9 @@ struct Left {
     stderr: Option<Kept>,
 }
 
-/// Stores what an ended attempt left, for as long as that takes, and says what
-/// is to be reported.
-pub async fn collect(files: &Files, dir: &AttemptDir, exit: ExitRecord) -> EndReport {
+/// Stores what an ended attempt of a job left, for as long as that takes, and says
+/// what is to be reported.
+pub async fn collect(files: &Files, job: u64, dir: &AttemptDir, exit: ExitRecord) -> EndReport {
     if let Some(error) = &exit.log_error {
         tracing::warn!(attempt = %dir.path().display(), "output of the job is missing from its log: {error}");
     }
@@ -43,31 +43,36 @@ pub async fn collect(files: &Files, dir: &AttemptDir, exit: ExitRecord) -> EndRe
     let (looked_at, outcome) = (dir.clone(), report.exit.outcome.clone());
     let (left, fault) = blocking(move || look(&looked_at, &outcome)).await;
     let stored = match fault {
-        None => store_all(files, left.outputs).await,
+        None => store_all(files, job, left.outputs).await,
         Some(fault) => Err(fault),
     };
     match stored {
         Ok(outputs) => report.outputs = outputs,
         Err(message) => report.exit.outcome = Outcome::OutputsFailed { message },
     }
-    report.stdout = store_log(files, left.stdout).await;
-    report.stderr = store_log(files, left.stderr).await;
+    report.stdout = store_log(files, job, left.stdout).await;
+    report.stderr = store_log(files, job, left.stderr).await;
     report
 }
 
-async fn store_all(files: &Files, kept: Vec<Kept>) -> Result<Vec<InputFile>, String> {
+async fn store_all(files: &Files, job: u64, kept: Vec<Kept>) -> Result<Vec<InputFile>, String> {
     let mut stored = Vec::with_capacity(kept.len());
     for Kept { file, source } in kept {
-        let sent = files.store(&file.digest, file.size_bytes, source).await;
+        let sent = files
+            .store(job, &file.digest, file.size_bytes, source)
+            .await;
         sent.map_err(|why| format!("the output {:?} could not be stored: {why}", file.path))?;
         stored.push(file);
     }
     Ok(stored)
 }
 
-async fn store_log(files: &Files, kept: Option<Kept>) -> Option<InputFile> {
+async fn store_log(files: &Files, job: u64, kept: Option<Kept>) -> Option<InputFile> {
     let Kept { file, source } = kept?;
-    match files.store(&file.digest, file.size_bytes, source).await {
+    match files
+        .store(job, &file.digest, file.size_bytes, source)
+        .await
+    {
         Ok(()) => Some(file),
         Err(why) => {
             tracing::warn!(log = file.path, "a log could not be stored: {why}");
@@ -76,8 +81,11 @@ async fn store_log(files: &Files, kept: Option<Kept>) -> Option<InputFile> {
     }
 }
 
-/// Reads what is there; also says why the outputs are not as promised.
+/// Reads what is there; also says why the outputs are not as promised. What is
+/// not wanted any more makes room first: the rest may take as long as the
+/// scheduler is away.
 fn look(dir: &AttemptDir, outcome: &Outcome) -> (Left, Option<String>) {
+    dir.free_disk(outcome);
     let mut left = Left {
         stdout: log(dir, Stream::Stdout, "stdout"),
         stderr: log(dir, Stream::Stderr, "stderr"),

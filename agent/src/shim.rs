@@ -18,6 +18,10 @@
 //! it the tree is killed without grace. What slips through: peaks between two
 //! samples, swapped pages, files in `tmpfs`, page cache and kernel memory.
 //!
+//! **Disk** is limited in the same way, by walking scratch directory and TMPDIR
+//! once a second, five times a second above half of the limit, less often where
+//! that takes long (`shim/disk.rs`). Inputs count.
+//!
 //! **Ending**: SIGTERM to every process, the lease's grace, SIGKILL to every
 //! process. When the command itself has ended, what is left is killed at once.
 //!
@@ -27,6 +31,7 @@
 //! Entry point: [`main`].
 
 mod command;
+mod disk;
 pub(crate) mod environment;
 mod guard;
 mod job;
@@ -209,8 +214,9 @@ impl Shim {
             .map_err(ShimError::system("watch the job"))
     }
 
-    /// A full disk may become free; an attempt whose end is known is not given
-    /// up for it at once. In a directory that took this one's place nothing is
+    /// Room for the record was set aside; should it not do, what nobody will
+    /// look at makes some. A full disk may become free; an attempt whose end is
+    /// known is not given up for it at once. In a directory that took this one's place nothing is
     /// written: the agent knows how such an attempt ends.
     fn write(&self, record: &ExitRecord) -> Result<(), ShimError> {
         let mut tries = RECORD_TRIES;
@@ -219,7 +225,10 @@ impl Shim {
                 return Err(ShimError::DirectoryGone);
             }
             match self.dir.write_exit(self.held(), record) {
-                Err(_) if tries > 1 => tries -= 1,
+                Err(_) if tries > 1 => {
+                    self.dir.free_disk(&record.outcome);
+                    tries -= 1;
+                }
                 other => return Ok(other?),
             }
             std::thread::sleep(Duration::from_secs(1));

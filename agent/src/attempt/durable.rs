@@ -4,17 +4,35 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use super::AttemptError;
 
 /// Writes `path` by temporary file, sync, rename and sync of the directory.
+/// Room that was set aside for it is used.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), AttemptError> {
     let new = beside(path);
-    let mut file = File::create(&new).map_err(AttemptError::io("create", &new))?;
+    let mut options = OpenOptions::new();
+    // Not truncated: that would give the room away.
+    let opened = options.write(true).create(true).truncate(false).open(&new);
+    let mut file = opened.map_err(AttemptError::io("create", &new))?;
     file.write_all(bytes)
+        .and_then(|()| file.set_len(bytes.len() as u64))
         .map_err(AttemptError::io("write", &new))?;
     file.sync_all().map_err(AttemptError::io("sync", &new))?;
     fs::rename(&new, path).map_err(AttemptError::io("move into place", path))?;
     sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Sets room aside for what is to be written to `path`, for when the disk is full.
+pub(crate) fn set_aside(path: &Path, size_bytes: i64) -> Result<(), AttemptError> {
+    let new = beside(path);
+    let file = create_new(&new, &[])?;
+    match nix::fcntl::posix_fallocate(&file, 0, size_bytes) {
+        // Not every file system can; without it nothing is set aside.
+        Ok(()) | Err(Errno::EOPNOTSUPP | Errno::EINVAL) => Ok(()),
+        Err(errno) => Err(AttemptError::io("set room aside in", &new)(errno.into())),
+    }
 }
 
 /// Writes and syncs a file that must not exist yet; its directory is not synced.

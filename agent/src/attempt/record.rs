@@ -81,7 +81,7 @@ pub struct Resources {
     pub cpu_milli: i64,
     /// MiB; enforced by sampling. 0 means no limit.
     pub memory_mib: i64,
-    /// MiB. Not enforced.
+    /// MiB; enforced by sampling. 0 means no limit.
     #[serde(default)]
     pub disk_mib: i64,
     /// Count. Told to the job.
@@ -218,7 +218,7 @@ pub enum Outcome {
         message: String,
     },
     /// It ended with code 0, but a promised output is missing or too large;
-    /// or its directory is gone. Never written by the shim.
+    /// or its directory is gone, or it used more disk than it asked for.
     OutputsFailed {
         /// Which, and why.
         message: String,
@@ -226,6 +226,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Of a job that was killed for the disk that it used.
+    pub(crate) fn disk_exceeded(used_mib: i64, max_mib: i64) -> Self {
+        let message = format!(
+            "the job uses {used_mib} MiB of disk, more than the {max_mib} MiB that it asked for; ask \
+             for more, or write less into its scratch directory and TMPDIR"
+        );
+        Self::OutputsFailed { message }
+    }
+
     /// Of an attempt whose directory was removed or replaced while it ran.
     pub(crate) fn directory_gone() -> Self {
         let message = "the attempt's directory was removed or replaced while the job ran: how it \

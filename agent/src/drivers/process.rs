@@ -13,7 +13,7 @@
 //! the attempt ended. A shim that lets a limit pass, since its job stopped it,
 //! is woken and at last killed with its job (`process/oversight.rs`).
 //!
-//! It does not choose nodes, pin CPUs or limit disks: declared nodes
+//! It does not choose nodes or pin CPUs: declared nodes
 //! (`process/nodes.rs`) divide the host on paper, for users who trust each
 //! other. Entry point: [`ProcessDriver::new`].
 

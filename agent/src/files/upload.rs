@@ -20,24 +20,31 @@ use super::{Files, Source, blocking};
 const CHUNKS_AHEAD: usize = 4;
 
 impl Files {
-    /// Brings a content to the scheduler, however long that takes.
+    /// Brings a content to the scheduler, on the account of a job's queue, however long that takes.
     ///
     /// # Errors
     /// The scheduler refuses it for good, or it cannot be read: in words.
     pub(crate) async fn store(
         &self,
+        job: u64,
         digest: &str,
         size_bytes: u64,
         source: Source,
     ) -> Result<(), String> {
+        let content = v1::PutRequest {
+            digest: digest.to_owned(),
+            size_bytes,
+            job,
+            ..Default::default()
+        };
         let mut patience = Patience::new();
         let mut held_bytes = 0;
         let mut at_once = size_bytes <= CHUNK_BYTES as u64;
         loop {
             let sent = if std::mem::take(&mut at_once) {
-                self.put_small(digest, size_bytes, &source).await
+                self.put_small(&content, &source).await
             } else {
-                self.put_the_rest(digest, size_bytes, &source, &mut held_bytes, &mut patience)
+                self.put_the_rest(&content, &source, &mut held_bytes, &mut patience)
                     .await
             };
             let status = match sent {
@@ -56,8 +63,7 @@ impl Files {
 
     async fn put_small(
         &self,
-        digest: &str,
-        size_bytes: u64,
+        content: &v1::PutRequest,
         source: &Source,
     ) -> Result<v1::FileStatusReply, Failed> {
         let data = match source {
@@ -68,10 +74,8 @@ impl Files {
             }
         };
         let request = v1::PutRequest {
-            digest: digest.to_owned(),
-            size_bytes,
-            offset: 0,
             data,
+            ..content.clone()
         };
         let _permit = self.call_permit().await;
         let reply = self.client.clone().put(tokio_stream::once(request)).await?;
@@ -82,15 +86,14 @@ impl Files {
     /// last time counts as success.
     async fn put_the_rest(
         &self,
-        digest: &str,
-        size_bytes: u64,
+        content: &v1::PutRequest,
         source: &Source,
         held_bytes: &mut u64,
         patience: &mut Patience,
     ) -> Result<v1::FileStatusReply, Failed> {
         let _permit = self.call_permit().await;
         let request = v1::FileStatusRequest {
-            digest: digest.to_owned(),
+            digest: content.digest.clone(),
         };
         let held = self.client.clone().status(request).await?.into_inner();
         if held.complete {
@@ -101,10 +104,8 @@ impl Files {
         }
         *held_bytes = held.received_bytes;
         let first = v1::PutRequest {
-            digest: digest.to_owned(),
-            size_bytes,
-            offset: held.received_bytes.min(size_bytes),
-            ..Default::default()
+            offset: held.received_bytes.min(content.size_bytes),
+            ..content.clone()
         };
         let (chunks, stream) = mpsc::channel(CHUNKS_AHEAD);
         let source = source.clone();

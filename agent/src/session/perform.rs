@@ -302,7 +302,7 @@ impl Session {
         let dir = AttemptDir::at(&self.attempts, lease);
         let (files, feedback) = (Arc::clone(&self.files), self.feedback.clone());
         tokio::spawn(async move {
-            let report = outputs::collect(&files, &dir, exit).await;
+            let report = outputs::collect(&files, lease.job, &dir, exit).await;
             let stored = Input::OutputsStored { lease, report };
             let _ = feedback.send(Feedback::Happened(stored));
         });

@@ -14,6 +14,12 @@ const SAMPLE_FIRST_MS: i64 = 200;
 const SAMPLE_MS: i64 = 1000;
 /// How often while more than half of the limit is used.
 const SAMPLE_NEAR_MS: i64 = 100;
+/// How often the disk is measured.
+const DISK_MS: i64 = 1000;
+/// How often while more than half of the limit is used.
+const DISK_NEAR_MS: i64 = 200;
+/// Of a shim's time at most a twentieth goes into that.
+const DISK_PAUSE_FACTOR: i64 = 20;
 /// How soon killing is repeated while something is left of the tree.
 const KILL_AGAIN_MS: i64 = 20;
 
@@ -26,6 +32,8 @@ pub struct Limits {
     pub grace_ms: i64,
     /// Resident memory of the tree; 0 for no limit.
     pub memory_max_mib: i64,
+    /// Disk used by scratch directory and TMPDIR; 0 for no limit.
+    pub disk_max_mib: i64,
 }
 
 /// The machine.
@@ -36,6 +44,8 @@ pub struct Run {
     /// As last read; `None` waits without contact.
     contact_due_ms: Option<i64>,
     sample_due_ms: i64,
+    /// `None` without a limit.
+    disk_due_ms: Option<i64>,
     state: State,
 }
 
@@ -67,6 +77,13 @@ pub enum Event {
         /// Resident memory of the tree.
         resident_mib: i64,
     },
+    /// The answer to [`Effect::SampleDisk`].
+    Disk {
+        /// Used by scratch directory and TMPDIR.
+        used_mib: i64,
+        /// How long the measuring took.
+        took_ms: i64,
+    },
     /// The agent asks for a stop.
     StopAsked,
     /// The command itself has ended; others of its tree may run.
@@ -84,6 +101,8 @@ pub enum Effect {
     ReadDeadline,
     /// Measure the tree's resident memory; see whether the directory is there.
     SampleMemory,
+    /// Measure the disk that the job uses.
+    SampleDisk,
     /// SIGTERM to every process of the tree.
     TermTree,
     /// SIGKILL to every process of the tree.
@@ -101,6 +120,7 @@ impl Run {
             walltime_due_ms: limited.then(|| now_ms.saturating_add(limits.walltime_ms)),
             contact_due_ms,
             sample_due_ms: now_ms.saturating_add(SAMPLE_FIRST_MS),
+            disk_due_ms: (limits.disk_max_mib > 0).then(|| now_ms.saturating_add(SAMPLE_FIRST_MS)),
             state: State::Running,
         }
     }
@@ -112,6 +132,7 @@ impl Run {
                 self.walltime_due_ms,
                 self.contact_due_ms,
                 Some(self.sample_due_ms),
+                self.disk_due_ms,
             ]
             .into_iter()
             .flatten()
@@ -128,6 +149,7 @@ impl Run {
             Event::Timer => self.timer(now_ms),
             Event::Deadline(due_ms) => self.deadline(now_ms, due_ms),
             Event::Memory { resident_mib } => self.memory(now_ms, resident_mib),
+            Event::Disk { used_mib, took_ms } => self.disk(now_ms, used_mib, took_ms),
             Event::StopAsked => self.stop(now_ms, Outcome::Stopped),
             Event::JobEnded(by_itself) => self.job_ended(now_ms, by_itself),
             Event::DirectoryGone => self.directory_gone(now_ms),
@@ -153,6 +175,7 @@ impl Run {
             State::Running | State::Stopping { .. } if self.sample_due_ms <= now_ms => {
                 vec![Effect::SampleMemory]
             }
+            State::Running if is_due(self.disk_due_ms) => vec![Effect::SampleDisk],
             State::Running | State::Stopping { .. } | State::Killing { .. } | State::Recorded => {
                 Vec::new()
             }
@@ -179,6 +202,22 @@ impl Run {
         match &self.state {
             State::Running => self.kill(now_ms, Outcome::MemoryExceeded),
             State::Stopping { outcome, .. } => self.kill(now_ms, outcome.clone()),
+            State::Killing { .. } | State::Recorded => Vec::new(),
+        }
+    }
+
+    fn disk(&mut self, now_ms: i64, used_mib: i64, took_ms: i64) -> Vec<Effect> {
+        let max_mib = self.limits.disk_max_mib;
+        let near = used_mib > max_mib / 2;
+        let interval_ms = if near { DISK_NEAR_MS } else { DISK_MS };
+        let pause_ms = interval_ms.max(took_ms.saturating_mul(DISK_PAUSE_FACTOR));
+        self.disk_due_ms = Some(now_ms.saturating_add(pause_ms));
+        match &self.state {
+            // No grace, as with memory: the disk is its neighbours' too.
+            State::Running if used_mib > max_mib => {
+                self.kill(now_ms, Outcome::disk_exceeded(used_mib, max_mib))
+            }
+            State::Running | State::Stopping { .. } => Vec::new(),
             State::Killing { .. } | State::Recorded => Vec::new(),
         }
     }

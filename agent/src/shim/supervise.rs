@@ -18,6 +18,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use nix::unistd::read;
 
 use super::command::Command;
+use super::disk;
 use super::guard::{Guard, Word, reap_all};
 use super::run::{Effect, Event, Limits, Run};
 use super::tree::{Procfs, signal_descendants};
@@ -55,6 +56,7 @@ pub(super) fn supervise(
         walltime_ms: lease.walltime_ms,
         grace_ms: lease.grace_ms,
         memory_max_mib: lease.resources.memory_mib,
+        disk_max_mib: lease.resources.disk_mib,
     };
     let log = |stream| LogWriter::new(dir.path(), stream, lease.log_bytes_max);
     let mut watched = Watched {
@@ -152,6 +154,12 @@ impl Watched<'_> {
                     if let Ok(false) = self.dir.is_where_locked(self.lock) {
                         self.react(Event::DirectoryGone);
                     }
+                }
+                Effect::SampleDisk => {
+                    let begun_ms = boottime_ms();
+                    let used_mib = disk::used_mib([self.dir.scratch(), self.dir.tmp()]);
+                    let took_ms = boottime_ms() - begun_ms;
+                    self.react(Event::Disk { used_mib, took_ms });
                 }
                 Effect::TermTree => self.guard.term_tree(),
                 Effect::KillTree => self.kill_tree(),

@@ -1,8 +1,8 @@
 //! Declared nodes: one host divided on paper.
 //!
 //! Each is reported with the host's boot id as its kernel, so the scheduler
-//! knows that they share one. Nothing but the memory limit of each attempt is
-//! enforced between them.
+//! knows that they share one. Nothing but the memory and disk limits of each
+//! attempt is enforced between them.
 
 use std::collections::BTreeMap;
 

@@ -8,6 +8,7 @@ const LIMITS: Limits = Limits {
     walltime_ms: 10_000,
     grace_ms: 500,
     memory_max_mib: 100,
+    disk_max_mib: 0,
 };
 
 /// Drives a job started at 1000 whose contact deadline is 5000 through events
@@ -47,6 +48,30 @@ fn a_job_that_ends_by_itself_is_recorded_when_its_tree_is_gone() {
             1100 TreeGone: [] due None
         "#]],
     );
+}
+
+#[test]
+fn disk_is_measured_in_little_of_the_time_and_more_often_near_the_limit() {
+    let limits = Limits {
+        walltime_ms: 0,
+        memory_max_mib: 0,
+        disk_max_mib: 100,
+        ..LIMITS
+    };
+    let mut run = Run::new(limits, None, 1000);
+    run.step(1200, Event::Memory { resident_mib: 1 });
+    assert_eq!(run.step(1200, Event::Timer), [Effect::SampleDisk]);
+    let mut after = |now_ms, used_mib, took_ms| {
+        let effects = run.step(now_ms, Event::Disk { used_mib, took_ms });
+        (effects, run.disk_due_ms)
+    };
+    assert_eq!(after(1200, 50, 1), (vec![], Some(2200)));
+    assert_eq!(after(2200, 51, 1), (vec![], Some(2400)));
+    assert_eq!(after(2400, 100, 300), (vec![], Some(8400)));
+    assert_eq!(after(8400, 101, 1).0, [Effect::KillTree]);
+    assert_eq!(after(8500, 102, 1).0, []);
+    let failed = Outcome::disk_exceeded(101, 100);
+    assert_eq!(run.step(8600, Event::TreeGone), [Effect::Record(failed)]);
 }
 
 #[test]
