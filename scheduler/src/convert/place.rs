@@ -31,7 +31,7 @@ pub fn queue(world: &World, shares: &Shares, id: QueueId) -> v1::Queue {
         core_ms: queue.core_ms,
         cost_micro_eur: queue.cost_micro_eur,
         submitters_above: submitters_above(world, id),
-        warnings: Vec::new(),
+        warnings: nobody_submits(world, id).into_iter().collect(),
     }
 }
 
@@ -44,6 +44,19 @@ fn submitters_above(world: &World, id: QueueId) -> Vec<String> {
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect()
+}
+
+/// A leaf to which nobody may submit is of no use to anybody.
+fn nobody_submits(world: &World, id: QueueId) -> Option<String> {
+    let mut path = world.queues().path(id);
+    let queue = world.queues().queue(id);
+    if !queue.is_leaf() || path.any(|id| !world.queues().queue(id).spec.submitters.is_empty()) {
+        return None;
+    }
+    let name = &queue.spec.name;
+    Some(format!(
+        "nobody may submit to `{name}`; `jero queue set {name} --submitters NAMES` says who may, `*` is everybody"
+    ))
 }
 
 /// A site on the wire. Costs in proportion to its nodes.

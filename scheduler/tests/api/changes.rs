@@ -118,11 +118,11 @@ async fn what_names_nothing_is_refused() {
         refused(change(&service, Verb::Hold, id, &[(2, 1)]).await),
     ];
     expect_test::expect![[r#"
-        InvalidArgument INVALID [batch] batch: exactly one of batch and job is to be named, ranges only with a job | write batch-3, job-17 or job-17[3-7,9]
-        InvalidArgument INVALID [verb] verb: it is missing, or of a newer release | use cancel, hold, release or retry
+        InvalidArgument INVALID [batch] exactly one of batch and job is to be named, ranges only with a job | write batch-3, job-17 or job-17[3-7,9]
+        InvalidArgument INVALID [verb] it is missing, or of a newer release | use cancel, hold, release or retry
         NotFound UNKNOWN_JOB [] there is no job-99, or it has left memory for the history | see `jero jobs` and `jero jobs --finished`
         InvalidArgument INDEX_OUT_OF_RANGE [] job-1 has 3 tasks; 2-3 names others | use indexes from 0 to 2
-        InvalidArgument INVALID [ranges] ranges: the range 2-1 ends before it begins | write first-last, for example 3-7
+        InvalidArgument INVALID [ranges] the range 2-1 ends before it begins | write first-last, for example 3-7
     "#]].assert_eq(&(seen.join("\n") + "\n"));
 }
 
@@ -144,6 +144,37 @@ async fn queues_are_created_changed_and_listed_with_their_shares() {
         (created.weight, created.submitters.as_slice()),
         (1, ["bob".to_string()].as_slice())
     );
+    assert_eq!(created.warnings, Vec::<String>::new());
+    let for_nobody = v1::CreateQueueRequest {
+        name: "lhcb".into(),
+        ..Default::default()
+    };
+    let for_nobody = client.create_queue(for_nobody).await.unwrap().into_inner();
+    assert_eq!(
+        for_nobody.warnings,
+        [
+            "nobody may submit to `lhcb`; `jero queue set lhcb --submitters NAMES` says who may, `*` is everybody"
+        ]
+    );
+    // Who may submit above may do so below; what has queues below takes no work itself.
+    let set = v1::SetQueueRequest {
+        name: "lhcb".into(),
+        submitters: Some(v1::Submitters {
+            names: vec!["carol".into()],
+        }),
+        ..Default::default()
+    };
+    client.set_queue(set).await.unwrap();
+    let below = v1::CreateQueueRequest {
+        name: "lhcb.run3".into(),
+        ..Default::default()
+    };
+    let below = client.create_queue(below).await.unwrap().into_inner();
+    assert_eq!(
+        (below.submitters.len(), below.submitters_above.as_slice()),
+        (0, ["carol".to_string()].as_slice())
+    );
+    assert_eq!(below.warnings, Vec::<String>::new());
     let twice = refused(client.create_queue(create).await);
     assert!(twice.starts_with("AlreadyExists QUEUE_EXISTS"), "{twice}");
     let set = v1::SetQueueRequest {
@@ -166,7 +197,17 @@ async fn queues_are_created_changed_and_listed_with_their_shares() {
             .into_inner()
             .queues;
         let names: Vec<&str> = queues.iter().map(|queue| queue.name.as_str()).collect();
-        assert_eq!(names, ["atlas", "cms", "cms.higgs", "cms.higgs-2"]);
+        assert_eq!(
+            names,
+            [
+                "atlas",
+                "cms",
+                "cms.higgs",
+                "cms.higgs-2",
+                "lhcb",
+                "lhcb.run3"
+            ]
+        );
         assert_eq!((queues[2].queued, queues[2].weight), (6, 3));
         let entitlement = queues[2].entitlement.clone().unwrap();
         (entitlement.cpu_milli == 4_000).then_some(())
