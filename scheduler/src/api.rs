@@ -208,11 +208,21 @@ pub(crate) async fn recorded<T>(
     answer.map(Response::new)
 }
 
-/// The caller, who is no site, and what is asked.
-fn asked<T>(request: Request<T>) -> Result<(Caller, T), Status> {
-    let caller = Caller::of(&request)?;
-    caller.user()?;
-    Ok((caller, request.into_inner()))
+/// Answers a caller who is no site, and counts the call.
+async fn answered<T, A, F>(
+    method: &'static str,
+    request: Request<T>,
+    answer: impl FnOnce((Caller, T)) -> F,
+) -> Answer<A>
+where
+    F: Future<Output = Result<A, Status>>,
+{
+    let asked = async {
+        let caller = Caller::of(&request)?;
+        caller.user()?;
+        answer((caller, request.into_inner())).await
+    };
+    recorded(method, asked).await
 }
 
 impl ClientApi {
@@ -250,17 +260,14 @@ impl Client for ClientApi {
     }
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Answer<v1::SubmitReply> {
-        recorded("Submit", async { self.accept_batch(asked(request)?).await }).await
+        answered("Submit", request, |asked| self.accept_batch(asked)).await
     }
 
     async fn list_batches(
         &self,
         request: Request<v1::ListBatchesRequest>,
     ) -> Answer<v1::ListBatchesReply> {
-        recorded("ListBatches", async {
-            self.batches(asked(request)?.1).await
-        })
-        .await
+        answered("ListBatches", request, |(_, asked)| self.batches(asked)).await
     }
 
     type WatchBatchStream = Sent<v1::Batch>;
@@ -269,73 +276,64 @@ impl Client for ClientApi {
         &self,
         request: Request<v1::WatchBatchRequest>,
     ) -> Answer<Self::WatchBatchStream> {
-        recorded("WatchBatch", async { self.watch(asked(request)?.1).await }).await
+        answered("WatchBatch", request, |(_, asked)| self.watch(asked)).await
     }
 
     async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsReply> {
-        recorded("ListJobs", async { self.jobs(asked(request)?.1).await }).await
+        answered("ListJobs", request, |(_, asked)| self.jobs(asked)).await
     }
 
     async fn describe_job(
         &self,
         request: Request<v1::DescribeJobRequest>,
     ) -> Answer<v1::DescribeJobReply> {
-        recorded("DescribeJob", async {
-            self.describe(asked(request)?).await
-        })
-        .await
+        answered("DescribeJob", request, |asked| self.describe(asked)).await
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Answer<v1::ExplainReply> {
-        recorded("Explain", async { self.explained(asked(request)?.1).await }).await
+        answered("Explain", request, |(_, asked)| self.explained(asked)).await
     }
 
     async fn change(&self, request: Request<v1::ChangeRequest>) -> Answer<v1::ChangeReply> {
-        recorded("Change", async { self.change_tasks(asked(request)?).await }).await
+        answered("Change", request, |asked| self.change_tasks(asked)).await
     }
 
     type LogsStream = Sent<v1::LogsReply>;
 
     async fn logs(&self, request: Request<v1::LogsRequest>) -> Answer<Self::LogsStream> {
-        recorded("Logs", async { self.log(asked(request)?).await }).await
+        answered("Logs", request, |asked| self.log(asked)).await
     }
 
     async fn list_queues(
         &self,
         request: Request<v1::ListQueuesRequest>,
     ) -> Answer<v1::ListQueuesReply> {
-        recorded("ListQueues", async { self.queues(asked(request)?.1).await }).await
+        answered("ListQueues", request, |(_, asked)| self.queues(asked)).await
     }
 
     async fn create_queue(&self, request: Request<v1::CreateQueueRequest>) -> Answer<v1::Queue> {
-        recorded("CreateQueue", async {
-            self.new_queue(asked(request)?).await
-        })
-        .await
+        answered("CreateQueue", request, |asked| self.new_queue(asked)).await
     }
 
     async fn set_queue(&self, request: Request<v1::SetQueueRequest>) -> Answer<v1::Queue> {
-        recorded("SetQueue", async {
-            self.change_queue(asked(request)?).await
-        })
-        .await
+        answered("SetQueue", request, |asked| self.change_queue(asked)).await
     }
 
     async fn list_sites(
         &self,
         request: Request<v1::ListSitesRequest>,
     ) -> Answer<v1::ListSitesReply> {
-        recorded("ListSites", async { self.sites(asked(request)?.1).await }).await
+        answered("ListSites", request, |(_, asked)| self.sites(asked)).await
     }
 
     async fn set_site(&self, request: Request<v1::SetSiteRequest>) -> Answer<v1::SiteStatus> {
-        recorded("SetSite", async { self.change_site(asked(request)?).await }).await
+        answered("SetSite", request, |asked| self.change_site(asked)).await
     }
 
     async fn list_nodes(
         &self,
         request: Request<v1::ListNodesRequest>,
     ) -> Answer<v1::ListNodesReply> {
-        recorded("ListNodes", async { self.nodes(asked(request)?.1).await }).await
+        answered("ListNodes", request, |(_, asked)| self.nodes(asked)).await
     }
 }

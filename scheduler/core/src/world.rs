@@ -10,7 +10,7 @@
 //! what to place, and comes back in as [`Event::PlanCommitted`].
 
 mod attempts;
-mod batches;
+pub mod batches;
 mod check;
 pub mod largest;
 mod nodes;

@@ -4,12 +4,12 @@ use super::ClientApi;
 use crate::auth::Caller;
 use crate::convert::lease::ranges_in;
 use crate::convert::status::{driver as unavailable, rejected};
+use crate::driver::Owner;
 use jeroboam_core::event::{Event, Selection, Verb};
 use jeroboam_core::ids::{BatchId, JobId};
-use jeroboam_core::job::ActiveState;
 use jeroboam_core::rejected::Rejected;
-use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
+use jeroboam_core::world::batches::Changeable;
 use jeroboam_proto::v1;
 use tonic::Status;
 use v1::change_request::Verb as WireVerb;
@@ -26,21 +26,21 @@ impl ClientApi {
         let verb = verb_in(request.verb()).map_err(refuse)?;
         let selection = selection_in(&request).map_err(refuse)?;
         let (rights, by, chosen) = (self.rights.clone(), caller.clone(), selection.clone());
-        // Counted just before: what ends in between is counted all the same.
-        let look = move |world: &World, _: TimeMs| {
-            let (queue, owner) = owner_of(world, &chosen).map_err(|cause| rejected(&cause))?;
-            rights.check_change(world, &by, queue, owner)?;
-            count(world, verb, &chosen).map_err(|cause| rejected(&cause))
+        let decide = move |owner: &mut Owner| {
+            let world = &owner.state().world;
+            let (queue, submitter) = owner_of(world, &chosen)?;
+            if let Err(denied) = rights.check_change(world, &by, queue, submitter) {
+                return Ok(Err(denied));
+            }
+            let counted = count(world, verb, &chosen)?;
+            owner.apply(Event::TasksChanged {
+                verb,
+                selection: chosen,
+            })?;
+            Ok(Ok(counted))
         };
-        let (changed, stopping) = self.driver.read(look).await.map_err(unavailable)??;
-        let event = Event::TasksChanged {
-            verb,
-            selection: selection.clone(),
-        };
-        self.driver
-            .apply(event, |_| ())
-            .await
-            .map_err(unavailable)?;
+        let v1::ChangeReply { changed, stopping } =
+            self.driver.decide(decide).await.map_err(unavailable)??;
         let reason: String = request.reason.chars().take(REASON_CHARS_MAX).collect();
         tracing::info!(%caller, ?verb, ?selection, changed, stopping, reason, "tasks changed");
         Ok(v1::ChangeReply { changed, stopping })
@@ -91,17 +91,12 @@ fn owner_of<'a>(world: &'a World, selection: &Selection) -> Result<(&'a str, &'a
 }
 
 /// How many tasks change at once, and how many are on their way.
-fn count(world: &World, verb: Verb, selection: &Selection) -> Result<(u64, u64), Rejected> {
-    let (mut all, mut stopping) = (0, 0);
+fn count(world: &World, verb: Verb, selection: &Selection) -> Result<v1::ChangeReply, Rejected> {
+    let mut counted = v1::ChangeReply::default();
     for (id, wanted) in world.select(selection)? {
-        all += world.changeable(verb, id, &wanted);
-        if verb == Verb::Cancel {
-            let tasks = &world.jobs()[&id].tasks;
-            let active = tasks.active_among(&wanted).into_iter();
-            let going_on = active
-                .filter(|index| !matches!(tasks.active[index].state, ActiveState::Stopping { .. }));
-            stopping += going_on.count() as u64;
-        }
+        let Changeable { at_once, to_stop } = world.changeable(verb, id, &wanted);
+        counted.changed += at_once;
+        counted.stopping += to_stop;
     }
-    Ok((all - stopping, stopping))
+    Ok(counted)
 }

@@ -18,6 +18,7 @@ fn put_request(content: &[u8], size_bytes: u64, offset: u64) -> v1::PutRequest {
         size_bytes,
         offset,
         data: content[offset as usize..].to_vec().into(),
+        ..Default::default()
     }
 }
 
@@ -168,7 +169,7 @@ async fn inputs_are_checked_and_granted_and_outputs_listed_by_page() {
         batch: Some(batch(vec![wrong])),
     };
     let refusal = refused(service.client().submit(request).await);
-    expect_test::expect!["InvalidArgument INVALID [jobs[0].inputs[0]] jobs[0].inputs[0]: `data/in` has 5 bytes, not 4 | give the content's own size"].assert_eq(&refusal);
+    expect_test::expect!["InvalidArgument INVALID [jobs[0].inputs[0]] `data/in` has 5 bytes, not 4 | give the content's own size"].assert_eq(&refusal);
     let id = service.submit(vec![reader]).await.jobs[0];
 
     let mut agent = Agent::join(&service, "meyrin").await;

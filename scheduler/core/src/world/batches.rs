@@ -9,6 +9,21 @@ use crate::ranges::RangeSet;
 use crate::rejected::Rejected;
 use crate::time::TimeMs;
 
+/// How many tasks a verb would change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changeable {
+    /// Changed as soon as it is applied.
+    pub at_once: u64,
+    /// Told to stop, and changed once they have.
+    pub to_stop: u64,
+}
+
+impl Changeable {
+    fn all(self) -> u64 {
+        self.at_once + self.to_stop
+    }
+}
+
 impl World {
     /// The jobs and indexes that a selection names.
     ///
@@ -47,7 +62,7 @@ impl World {
         let selected = self.select(selection)?;
         let affected: u64 = selected
             .iter()
-            .map(|(id, wanted)| self.changeable(verb, *id, wanted))
+            .map(|(id, wanted)| self.changeable(verb, *id, wanted).all())
             .sum();
         if affected == 0 {
             let (verb, why) = match verb {
@@ -116,20 +131,21 @@ impl World {
     }
 
     /// How many of the wanted tasks a verb would change.
-    pub fn changeable(&self, verb: Verb, id: JobId, wanted: &RangeSet) -> u64 {
+    pub fn changeable(&self, verb: Verb, id: JobId, wanted: &RangeSet) -> Changeable {
         let Some(job) = self.jobs.get(&id) else {
-            return 0;
+            return Changeable::default();
         };
         let tasks = &job.tasks;
         let among = |set: &RangeSet| set.intersection(wanted).len();
-        match verb {
+        let mut to_stop = 0;
+        let at_once = match verb {
             Verb::Cancel => {
                 let active = tasks.active_among(wanted).into_iter();
-                let stopping = |index: &u32| {
+                let going_on = |index: &u32| {
                     !matches!(tasks.active[index].state, ActiveState::Stopping { .. })
                 };
-                let waiting = among(&tasks.queued) + among(&tasks.blocked) + among(&tasks.held);
-                waiting + active.filter(stopping).count() as u64
+                to_stop = active.filter(going_on).count() as u64;
+                among(&tasks.queued) + among(&tasks.blocked) + among(&tasks.held)
             }
             Verb::Hold => among(&tasks.queued) + among(&tasks.blocked),
             Verb::Release => among(&tasks.held),
@@ -139,7 +155,8 @@ impl World {
                 .chain(tasks.cancelled.values())
                 .map(among)
                 .sum(),
-        }
+        };
+        Changeable { at_once, to_stop }
     }
 
     /// Cancels tasks that wait and stops those that hold a place.
