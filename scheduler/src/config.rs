@@ -111,6 +111,8 @@ pub struct Retention {
     pub unused_files_ms: i64,
     /// All files together.
     pub spool_bytes_max: u64,
+    /// What the files of one queue may hold of that.
+    pub spool_queue_percent_max: u32,
     /// The inputs of one job together.
     pub input_bytes_max: u64,
     /// The outputs of one task together.
@@ -119,6 +121,15 @@ pub struct Retention {
     pub outputs_files_max: u32,
     /// Standard output and standard error of one task, each.
     pub log_bytes_max: u64,
+}
+
+impl Retention {
+    /// What the files of one queue may hold in the spool.
+    pub fn spool_queue_bytes_max(&self) -> u64 {
+        let percent = u64::from(self.spool_queue_percent_max);
+        let (hundreds, rest) = (self.spool_bytes_max / 100, self.spool_bytes_max % 100);
+        hundreds * percent + rest * percent / 100
+    }
 }
 
 /// A site that may join.
@@ -164,6 +175,7 @@ impl Config {
             accept_loss_after: self.accept_loss_after.map(Sequence),
             spool: SpoolLimits {
                 total_bytes: self.retention.spool_bytes_max,
+                account_bytes: self.retention.spool_queue_bytes_max(),
                 file_bytes: input_bytes_max.max(outputs_bytes_max).max(log_bytes_max),
             },
         }

@@ -2,7 +2,8 @@
 //!
 //! The rule it keeps: every transfer can be resumed, nothing is held that does
 //! not match its digest, and everything is bounded: one content by who sends it
-//! (inputs by users, outputs and logs by sites), all together by the spool.
+//! (inputs by users, outputs and logs by sites), those of one queue and all together
+//! by the spool.
 //!
 //! Knowing a digest is the right to fetch its content; which digests a job has
 //! is told only to those who may see the job ([`crate::api::rights`]). The bytes
@@ -15,9 +16,11 @@ use crate::api::rights::Rights;
 use crate::api::{off_thread, recorded};
 use crate::auth::Caller;
 use crate::config::Retention;
-use crate::convert::status::{refusal, store as refused};
+use crate::convert::status::{driver as unavailable, refusal, store as refused};
 use crate::driver::Driver;
-use crate::store::spool::{Digest, Spool, SpoolStatus};
+use crate::store::spool::{Account, Digest, Spool, SpoolStatus};
+use jeroboam_core::ids::JobId;
+use jeroboam_core::world::World;
 use jeroboam_proto::v1;
 use jeroboam_proto::v1::files_server::{Files, FilesServer};
 use std::fs::File;
@@ -134,6 +137,33 @@ impl FilesApi {
         ))
     }
 
+    /// On whose account an upload is: a queue that the caller may use, or nobody's.
+    async fn account(
+        &self,
+        caller: &Caller,
+        digest: Digest,
+        first: &v1::PutRequest,
+    ) -> Result<Account, Status> {
+        let said = first.job != 0 || !first.queue.is_empty();
+        // What is there, or on its way, has its account.
+        if !said || self.spool.status(&digest) != SpoolStatus::Absent {
+            return Ok(Account::NOBODY);
+        }
+        let (caller, job, queue) = (caller.clone(), JobId(first.job), first.queue.clone());
+        let rights = self.rights.clone();
+        let look = move |world: &World, _| match caller {
+            Caller::User(_) => rights.may_submit(world, &caller, &queue).then_some(queue),
+            Caller::Site(_) | Caller::Local if job.0 != 0 => {
+                let job = world.jobs().get(&job)?;
+                Some(world.queues().queue(job.queue).spec.name.clone())
+            }
+            Caller::Local => world.queues().find(&queue).is_ok().then_some(queue),
+            Caller::Site(_) => None,
+        };
+        let queue = self.driver.read(look).await.map_err(unavailable)?;
+        Ok(queue.map_or(Account::NOBODY, |queue| Account::of_queue(&queue)))
+    }
+
     async fn receive(
         &self,
         request: Request<Streaming<v1::PutRequest>>,
@@ -153,11 +183,12 @@ impl FilesApi {
         };
         let digest = parse(&first.digest)?;
         self.check_size(&caller, first.size_bytes)?;
+        let account = self.account(&caller, digest, &first).await?;
         let mut status = {
             let _in_use = self.in_use.read().await;
             let spool = self.spool.clone();
             let size_bytes = first.size_bytes;
-            off_thread(move || spool.begin(&digest, size_bytes))
+            off_thread(move || spool.begin_for(&account, &digest, size_bytes))
                 .await?
                 .map_err(|error| refused(&error))?
         };

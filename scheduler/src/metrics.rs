@@ -11,6 +11,7 @@
 mod waiting;
 
 use crate::state::State;
+use crate::store::spool::Spool;
 use jeroboam_core::queue::Queue;
 use jeroboam_core::resources::{CPU, DISK, EXTENDED, GPU, MEMORY, Resources};
 use jeroboam_core::round::share::Shares;
@@ -95,6 +96,9 @@ metrics! {
     "jobs" Gauge ("") "Jobs in memory.";
     "disk_bytes" Gauge ("part") "On disk, by part of the data directory: `journal` (with the history), `snapshots`, `spool`.";
     "spool_used_bytes" Gauge ("") "Of the spool's bound, uploads under way at their announced size.";
+    "spool_limit_bytes" Gauge ("") "The spool's bound.";
+    "spool_queue_used_bytes" Gauge ("queue") "Of the spool, held for a queue's jobs (not those below it); the queue `(no queue)` is for uploads that named none.";
+    "spool_queue_limit_bytes" Gauge ("") "What one queue may hold of the spool.";
     "expired_total" Counter ("what") "Removed at the end of its retention: `history` entries, `spool` files.";
     "calls_total" Counter ("method, code") "Calls of the API by their outcome.";
     "commands_waiting" Gauge ("") "Commands that wait for the driver.";
@@ -180,9 +184,16 @@ pub fn record_disk(part: &'static str, size_bytes: u64) {
     gauge!("jeroboam_disk_bytes", "part" => part).set(size_bytes as f64);
 }
 
-/// How much of the spool's bound is used.
-pub fn record_spool(used_bytes: u64) {
-    gauge!("jeroboam_spool_used_bytes").set(used_bytes as f64);
+/// What the spool holds, for whom, and its bounds.
+pub fn record_spool(spool: &Spool) {
+    let limits = spool.limits();
+    gauge!("jeroboam_spool_used_bytes").set(spool.used_bytes() as f64);
+    gauge!("jeroboam_spool_limit_bytes").set(limits.total_bytes as f64);
+    gauge!("jeroboam_spool_queue_limit_bytes").set(limits.account_bytes as f64);
+    for (account, used_bytes) in spool.accounts().into_iter().take(QUEUES_MAX) {
+        gauge!("jeroboam_spool_queue_used_bytes", "queue" => account.to_string())
+            .set(used_bytes as f64);
+    }
 }
 
 /// Something reached the end of its retention.

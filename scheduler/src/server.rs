@@ -301,7 +301,7 @@ async fn look(data_dir: PathBuf, driver: Driver, spool: Spool, health: HealthRep
             serving = works;
             report_health(&health, serving).await;
         }
-        metrics::record_spool(spool.used_bytes());
+        metrics::record_spool(&spool);
         if looks.is_multiple_of(LOOKS_PER_MEASUREMENT) {
             let data_dir = data_dir.clone();
             // A measurement that fails shows as an old figure.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, SystemTime};
 
-use jeroboam_scheduler::store::spool::{Digest, Spool, SpoolLimits, SpoolStatus};
+use jeroboam_scheduler::store::spool::{Account, Digest, Spool, SpoolLimits, SpoolStatus};
 use jeroboam_scheduler::store::{Store, StoreError, StoreOptions};
 
 fn open(directory: &Path) -> Store {
@@ -191,6 +191,7 @@ fn the_bounds_hold_for_one_file_and_for_all() {
         directory.path(),
         SpoolLimits {
             total_bytes: 100,
+            account_bytes: 100,
             file_bytes: 60,
         },
     )
@@ -225,6 +226,97 @@ fn the_bounds_hold_for_one_file_and_for_all() {
             .expect("it is gone")
     );
     begin(&[3; 60]).expect("there is room again");
+}
+
+#[test]
+fn one_queue_cannot_take_the_room_of_the_others() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let limits = SpoolLimits {
+        total_bytes: 100,
+        account_bytes: 50,
+        file_bytes: 60,
+    };
+    let store = open_with(directory.path(), limits).expect("it opens");
+    let cms = Account::of_queue("cms.higgs.alice");
+    let atlas = Account::of_queue("atlas");
+    let store_on = |spool: &Spool, account: &Account, bytes: &[u8]| {
+        let digest = Digest::of(bytes);
+        spool.begin_for(account, &digest, bytes.len() as u64)?;
+        spool.append(&digest, 0, bytes)
+    };
+    store_on(&store.spool, &cms, &[1; 30]).expect("there is room");
+    // An upload that has only begun counts as well.
+    let begun = Digest::of(&[2; 20]);
+    store
+        .spool
+        .begin_for(&cms, &begun, 20)
+        .expect("exactly fits");
+    let full = |spool: &Spool| {
+        let error = store_on(spool, &cms, &[3; 1]).expect_err("its share is full");
+        assert!(
+            matches!(
+                error,
+                StoreError::SpoolShareFull {
+                    used_bytes: 50,
+                    needed_bytes: 1,
+                    limit_bytes: 50,
+                    ..
+                }
+            ) && error.is_retryable()
+                && error.to_string().contains("cms.higgs.alice"),
+            "{error}"
+        );
+    };
+    full(&store.spool);
+    // What is there costs nobody anything.
+    store_on(&store.spool, &cms, &[1; 30]).expect("it is there");
+    store_on(&store.spool, &atlas, &[4; 40]).expect("others have room");
+    store_on(&store.spool, &atlas, &[1; 30]).expect("it is there, on another's account");
+    drop(store);
+
+    // All of it is found again from the directory.
+    let store = open_with(directory.path(), limits).expect("it opens again");
+    full(&store.spool);
+    let held = store.spool.accounts();
+    assert_eq!((held[&cms], held[&atlas]), (50, 40));
+    assert_eq!(read_from(&store.spool, &Digest::of(&[1; 30]), 29), [1]);
+    store
+        .spool
+        .append(&begun, 0, &[2; 20])
+        .expect("the upload goes on");
+    assert_eq!(store.spool.accounts()[&cms], 50);
+    assert!(store.spool.remove(&Digest::of(&[1; 30])).expect("it goes"));
+    store_on(&store.spool, &cms, &[3; 30]).expect("there is room again");
+    assert!(store.spool.remove(&Digest::of(&[4; 40])).expect("it goes"));
+    assert_eq!(store.spool.accounts()[&atlas], 0);
+}
+
+#[test]
+fn files_without_an_account_share_one_and_strange_names_are_left_alone() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = open(directory.path());
+    upload(&store.spool, b"old").expect("it is stored");
+    drop(store);
+    let strange = format!("spool/{}@UP and DOWN", Digest::of(b"strange"));
+    std::fs::write(directory.path().join(&strange), b"strange").expect("a file");
+    let store = open(directory.path());
+    assert_eq!(store.spool.accounts()[&Account::NOBODY], 3);
+    assert_eq!(store.spool.used_bytes(), 3);
+    assert!(directory.path().join(strange).exists());
+    // The longest name that a queue can have, and the longest of a file.
+    let segments = vec!["a".repeat(32); 8];
+    let account = Account::of_queue(&segments.join("."));
+    assert_eq!(account.to_string(), segments[..3].join("."));
+    let digest = Digest::of(b"long");
+    store
+        .spool
+        .begin_for(&account, &digest, 4)
+        .expect("the name is not too long");
+    store
+        .spool
+        .append(&digest, 0, b"long")
+        .expect("nor is this");
+    assert_eq!(read_from(&store.spool, &digest, 0), b"long");
 }
 
 #[test]

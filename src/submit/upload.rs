@@ -19,9 +19,11 @@ use crate::failure::Failure;
 /// Chunks read ahead of what the connection takes.
 const CHUNKS_AHEAD: usize = 4;
 
-/// Brings all inputs to the scheduler; their contents come back in order.
+/// Brings all inputs to the scheduler, on the account of the queue that they are for;
+/// their contents come back in order.
 pub(super) async fn all(
     inputs: &[LocalFile],
+    queue: &str,
     scheduler: &Scheduler,
     patience: &mut Patience,
 ) -> Result<Vec<Content>, Failure> {
@@ -33,7 +35,13 @@ pub(super) async fn all(
             None => {
                 let file = File::open(&input.from).map_err(Failure::local("read", &input.from))?;
                 let content = content::of(file).map_err(Failure::local("read", &input.from))?;
-                one(&input.from, &content, scheduler, patience).await?;
+                let first = v1::PutRequest {
+                    digest: content.digest.clone(),
+                    size_bytes: content.size_bytes,
+                    queue: queue.to_owned(),
+                    ..Default::default()
+                };
+                one(&input.from, &first, scheduler, patience).await?;
                 known.insert(&input.from, content.clone());
                 content
             }
@@ -48,7 +56,7 @@ pub(super) async fn all(
 /// than before does.
 async fn one(
     path: &Path,
-    content: &Content,
+    content: &v1::PutRequest,
     scheduler: &Scheduler,
     patience: &mut Patience,
 ) -> Result<(), Failure> {
@@ -75,7 +83,10 @@ async fn one(
     }
 }
 
-async fn status(content: &Content, scheduler: &Scheduler) -> Result<v1::FileStatusReply, Status> {
+async fn status(
+    content: &v1::PutRequest,
+    scheduler: &Scheduler,
+) -> Result<v1::FileStatusReply, Status> {
     let request = v1::FileStatusRequest {
         digest: content.digest.clone(),
     };
@@ -85,7 +96,7 @@ async fn status(content: &Content, scheduler: &Scheduler) -> Result<v1::FileStat
 /// Sends the content from `offset` on.
 async fn put(
     path: &Path,
-    content: &Content,
+    content: &v1::PutRequest,
     offset: u64,
     scheduler: &Scheduler,
 ) -> Result<Result<v1::FileStatusReply, Status>, Failure> {
@@ -95,7 +106,11 @@ async fn put(
     let (chunks, stream) = mpsc::channel(CHUNKS_AHEAD);
     let mut files = scheduler.files();
     let sent = async move { files.put(ReceiverStream::new(stream)).await };
-    let reading = read(file, content.clone(), offset, chunks);
+    let first = v1::PutRequest {
+        offset,
+        ..content.clone()
+    };
+    let reading = read(file, first, chunks);
     let (reply, read) = tokio::join!(sent, reading);
     read.map_err(Failure::local("read", path))?;
     Ok(reply.map(tonic::Response::into_inner))
@@ -105,17 +120,10 @@ async fn put(
 /// message says what follows, also of an empty content.
 async fn read(
     file: File,
-    content: Content,
-    offset: u64,
+    mut next: v1::PutRequest,
     chunks: mpsc::Sender<v1::PutRequest>,
 ) -> std::io::Result<()> {
-    let mut left = file.take(content.size_bytes.saturating_sub(offset));
-    let mut next = v1::PutRequest {
-        digest: content.digest,
-        size_bytes: content.size_bytes,
-        offset,
-        ..Default::default()
-    };
+    let mut left = file.take(next.size_bytes.saturating_sub(next.offset));
     loop {
         let mut data = Vec::with_capacity(CHUNK_BYTES);
         let length = left

@@ -84,6 +84,11 @@ impl Rights {
         ))
     }
 
+    /// Whether a caller may submit to a queue.
+    pub fn may_submit(&self, world: &World, caller: &Caller, queue: &str) -> bool {
+        matches!(caller, Caller::User(name) if may_submit(world, queue, name))
+    }
+
     /// Whether a caller may see the logs and outputs of such work. Sites may:
     /// outputs of one job are inputs of another.
     ///

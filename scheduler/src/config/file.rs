@@ -40,6 +40,7 @@ section! { RetentionFile {
     history_entries_max: u64,
     unused_files: Span,
     spool_bytes_max: Bytes,
+    spool_queue_percent_max: u32,
     input_bytes_max: Bytes,
     outputs_bytes_max: Bytes,
     outputs_files_max: u32,
@@ -188,6 +189,7 @@ fn typed(
             history_entries_max: retention.history_entries_max.expect(SHIPPED),
             unused_files_ms: retention.unused_files.expect(SHIPPED).0,
             spool_bytes_max: retention.spool_bytes_max.expect(SHIPPED).0,
+            spool_queue_percent_max: retention.spool_queue_percent_max.expect(SHIPPED),
             input_bytes_max: retention.input_bytes_max.expect(SHIPPED).0,
             outputs_bytes_max: retention.outputs_bytes_max.expect(SHIPPED).0,
             outputs_files_max: retention.outputs_files_max.expect(SHIPPED),
@@ -327,6 +329,12 @@ fn check_spans(source: &Text<'_>, config: &Config) -> Result<(), ConfigError> {
             };
             return Err(source.wrong(&[Key(section), Key(key)], what, remedy));
         }
+    }
+    let percent = config.retention.spool_queue_percent_max;
+    if !(1..=100).contains(&percent) {
+        let what = format!("`retention.spool_queue_percent_max` of {percent} is out of bounds");
+        let at = [Key("retention"), Key("spool_queue_percent_max")];
+        return Err(source.wrong(&at, what, "use 1 to 100; 100 sets no bound of its own"));
     }
     if config.snapshot_records == 0 {
         let what = "`journal.snapshot_records` is 0";

@@ -70,8 +70,9 @@ impl Config {
         )?;
         write!(
             f,
-            " retention.spool_bytes_max={} retention.input_bytes_max={} retention.outputs_bytes_max={} retention.outputs_files_max={} retention.log_bytes_max={}",
+            " retention.spool_bytes_max={} retention.spool_queue_percent_max={} retention.input_bytes_max={} retention.outputs_bytes_max={} retention.outputs_files_max={} retention.log_bytes_max={}",
             Bytes(kept.spool_bytes_max),
+            kept.spool_queue_percent_max,
             Bytes(kept.input_bytes_max),
             Bytes(kept.outputs_bytes_max),
             kept.outputs_files_max,

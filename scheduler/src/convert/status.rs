@@ -8,6 +8,7 @@ use crate::store::StoreError;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::world::World;
 use jeroboam_core::world::largest::TooLarge;
+use jeroboam_units::Bytes;
 use std::collections::HashMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -175,6 +176,27 @@ pub fn store(error: &StoreError) -> Status {
                 "send less, wait until outputs expire, or have `retention.spool_bytes_max` raised";
             let message = "the scheduler's spool has no room for it";
             return refusal(Code::ResourceExhausted, "SPOOL_FULL", message, None, remedy);
+        }
+        StoreError::SpoolShareFull {
+            account,
+            used_bytes,
+            needed_bytes,
+            limit_bytes,
+        } => {
+            let message = format!(
+                "the files of the queue `{account}` hold {} of the {} that they may in the scheduler's spool; {} more do not fit",
+                Bytes(*used_bytes),
+                Bytes(*limit_bytes),
+                Bytes(*needed_bytes)
+            );
+            let remedy = "keep large data in the sites' storage, wait until results of that queue expire, or have `retention.spool_queue_percent_max` raised";
+            return refusal(
+                Code::ResourceExhausted,
+                "SPOOL_SHARE_FULL",
+                message,
+                Some("queue"),
+                remedy,
+            );
         }
         full if full.is_disk_full() => {
             tracing::error!(%error, "the disk is full");

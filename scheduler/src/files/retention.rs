@@ -83,7 +83,7 @@ impl Cleaner {
         let files = self.remove_unused().await?;
         metrics::record_expired("history", entries as u64);
         metrics::record_expired("spool", files.removed as u64);
-        metrics::record_spool(self.spool.used_bytes());
+        metrics::record_spool(&self.spool);
         Ok(Cleaned { entries, files })
     }
 

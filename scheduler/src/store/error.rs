@@ -183,6 +183,20 @@ pub enum StoreError {
         /// The bound.
         limit_bytes: u64,
     },
+    /// The spool has room, but none for this queue; nothing was written.
+    #[error(
+        "the queue {account} holds {used_bytes} of its {limit_bytes} bytes in the spool and has no room for {needed_bytes} more; remove what it no longer needs, or have its share raised"
+    )]
+    SpoolShareFull {
+        /// Whose account it would be on.
+        account: String,
+        /// Bytes on that account, uploads in progress at their declared size included.
+        used_bytes: u64,
+        /// Bytes asked for.
+        needed_bytes: u64,
+        /// The bound.
+        limit_bytes: u64,
+    },
     /// An upload continued at another offset than where it stands.
     #[error(
         "upload of {digest} continues at byte {expected}, not at {offered}; ask for its status and go on from there"
@@ -285,6 +299,7 @@ impl StoreError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::SpoolFull { .. }
+            | Self::SpoolShareFull { .. }
             | Self::WrongOffset { .. }
             | Self::DigestMismatch { .. }
             | Self::Locked { .. } => true,

@@ -4,13 +4,14 @@
 //! a `.part` that grows at its end, whose status says where a broken upload goes on. An upload whose bytes do not match
 //! is discarded. What is in the spool is always found from its directory alone; nothing else has to agree with it.
 //!
-//! Room is bounded for each file and for all together; an upload reserves its announced size when it begins. Several uploads of one
+//! Room is bounded for each file, for each [`Account`] and for all together; an upload reserves its announced size when it begins. Several uploads of one
 //! digest share one `.part`: bytes that have arrived are skipped, so they help each other, and nobody overwrites anybody.
 //!
 //! The spool does not know who needs a file: the driver does, and says so in [`Spool::retain`], which shows it every file with
 //! the time it was last used (kept as the file's modification time, to the minute). Removing a file that is being read
 //! takes its name; the reader finishes.
 
+mod account;
 mod digest;
 mod retention;
 mod upload;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
+pub use account::Account;
 pub use digest::Digest;
 pub use retention::{Retained, SpooledFile};
 use upload::{Part, Upload};
@@ -37,6 +39,8 @@ const USE_RECORDED_EVERY: Duration = Duration::from_secs(60);
 pub struct SpoolLimits {
     /// All files together, uploads in progress at their announced size.
     pub total_bytes: u64,
+    /// What one account holds of that.
+    pub account_bytes: u64,
     /// One file.
     pub file_bytes: u64,
 }
@@ -45,6 +49,7 @@ impl Default for SpoolLimits {
     fn default() -> Self {
         Self {
             total_bytes: 10 << 30,
+            account_bytes: 10 << 30,
             file_bytes: 1 << 30,
         }
     }
@@ -89,6 +94,8 @@ struct Shared {
 struct Index {
     files: BTreeMap<Digest, SpoolEntry>,
     used_bytes: u64,
+    /// Of that, by account; one that holds nothing any more stays, as 0.
+    accounts: BTreeMap<Account, u64>,
     /// Tells apart the `.part` files of successive uploads of one digest.
     uploads: u64,
 }
@@ -96,7 +103,11 @@ struct Index {
 #[derive(Debug, Clone)]
 enum SpoolEntry {
     Partial(Arc<Upload>),
-    Complete { size_bytes: u64, used: SystemTime },
+    Complete {
+        size_bytes: u64,
+        used: SystemTime,
+        account: Account,
+    },
 }
 
 impl Spool {
@@ -110,9 +121,20 @@ impl Spool {
         }
     }
 
-    /// Announces an upload, or finds the one that is there; the answer says where to go on. Reserves room for all of it.
+    /// As [`Spool::begin_for`], on nobody's account.
     pub fn begin(&self, digest: &Digest, size_bytes: u64) -> Result<SpoolStatus, StoreError> {
-        let upload = match self.reserve(digest, size_bytes)? {
+        self.begin_for(&Account::NOBODY, digest, size_bytes)
+    }
+
+    /// Announces an upload, or finds the one that is there, on whosever account; the answer says where to go on. Reserves room
+    /// for all of it.
+    pub fn begin_for(
+        &self,
+        account: &Account,
+        digest: &Digest,
+        size_bytes: u64,
+    ) -> Result<SpoolStatus, StoreError> {
+        let upload = match self.reserve(account, digest, size_bytes)? {
             SpoolEntry::Complete { size_bytes, .. } => {
                 self.record_use(digest)?;
                 return Ok(SpoolStatus::Complete { size_bytes });
@@ -148,11 +170,16 @@ impl Spool {
 
     /// A complete file, positioned at `offset`, and its size.
     pub fn open_at(&self, digest: &Digest, offset: u64) -> Result<(File, u64), StoreError> {
-        let Some(SpoolEntry::Complete { size_bytes, .. }) = self.index().files.get(digest).cloned()
+        let entry = self.index().files.get(digest).cloned();
+        let Some(SpoolEntry::Complete {
+            size_bytes,
+            account,
+            ..
+        }) = entry
         else {
             return Err(unknown(digest));
         };
-        let path = self.path_of(digest);
+        let path = self.path_of(digest, &account);
         let open = || {
             let mut file = File::open(&path)?;
             file.seek(SeekFrom::Start(offset))?;
@@ -168,8 +195,23 @@ impl Spool {
         self.index().used_bytes
     }
 
+    /// The bounds.
+    pub fn limits(&self) -> SpoolLimits {
+        self.shared.limits
+    }
+
+    /// Bytes in use by account, of those that used any since the start.
+    pub fn accounts(&self) -> BTreeMap<Account, u64> {
+        self.index().accounts.clone()
+    }
+
     /// The entry of a digest, made if there is none and there is room.
-    fn reserve(&self, digest: &Digest, size_bytes: u64) -> Result<SpoolEntry, StoreError> {
+    fn reserve(
+        &self,
+        account: &Account,
+        digest: &Digest,
+        size_bytes: u64,
+    ) -> Result<SpoolEntry, StoreError> {
         let mut index = self.index();
         if let Some(entry) = index.files.get(digest) {
             let announced_bytes = entry.size_bytes();
@@ -182,8 +224,28 @@ impl Spool {
             }
             return Ok(entry.clone());
         }
+        self.check_room(&index, account, size_bytes)?;
+        index.uploads += 1;
+        let path = self.shared.directory.join(format!(
+            "{digest}{}.{size_bytes}.{}.part",
+            account.suffix(),
+            index.uploads
+        ));
+        let upload = Upload::open(*digest, account.clone(), size_bytes, path)?;
+        let entry = SpoolEntry::Partial(Arc::new(upload));
+        index.insert(*digest, entry.clone());
+        Ok(entry)
+    }
+
+    fn check_room(
+        &self,
+        index: &Index,
+        account: &Account,
+        size_bytes: u64,
+    ) -> Result<(), StoreError> {
         let SpoolLimits {
             total_bytes,
+            account_bytes,
             file_bytes,
         } = self.shared.limits;
         if size_bytes > file_bytes {
@@ -201,14 +263,16 @@ impl Spool {
                 limit_bytes: total_bytes,
             });
         }
-        index.uploads += 1;
-        let path = self
-            .shared
-            .directory
-            .join(format!("{digest}.{size_bytes}.{}.part", index.uploads));
-        let entry = SpoolEntry::Partial(Arc::new(Upload::open(*digest, size_bytes, path)?));
-        index.insert(*digest, entry.clone());
-        Ok(entry)
+        let used_bytes = index.accounts.get(account).copied().unwrap_or_default();
+        if used_bytes.saturating_add(size_bytes) > account_bytes {
+            return Err(StoreError::SpoolShareFull {
+                account: account.to_string(),
+                used_bytes,
+                needed_bytes: size_bytes,
+                limit_bytes: account_bytes,
+            });
+        }
+        Ok(())
     }
 
     /// Checks and completes an upload that has all of its bytes; discards it when they are the wrong ones or cannot be synced.
@@ -232,7 +296,7 @@ impl Spool {
         if !index.holds(upload) {
             return Err(unknown(&upload.digest));
         }
-        upload.rename(&self.path_of(&upload.digest))?;
+        upload.rename(&self.path_of(&upload.digest, &upload.account))?;
         durable_file::sync_directory(&self.shared.directory)?;
         Upload::close(part);
         let size_bytes = upload.size_bytes;
@@ -241,6 +305,7 @@ impl Spool {
             SpoolEntry::Complete {
                 size_bytes,
                 used: SystemTime::now(),
+                account: upload.account.clone(),
             },
         );
         Ok(SpoolStatus::Complete { size_bytes })
@@ -265,8 +330,9 @@ impl Spool {
         durable_file::remove(&upload.path)
     }
 
-    fn path_of(&self, digest: &Digest) -> PathBuf {
-        self.shared.directory.join(digest.to_string())
+    fn path_of(&self, digest: &Digest, account: &Account) -> PathBuf {
+        let name = format!("{digest}{}", account.suffix());
+        self.shared.directory.join(name)
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -282,12 +348,16 @@ impl Index {
     fn insert(&mut self, digest: Digest, entry: SpoolEntry) {
         self.take(&digest);
         self.used_bytes += entry.size_bytes();
+        *self.accounts.entry(entry.account().clone()).or_default() += entry.size_bytes();
         self.files.insert(digest, entry);
     }
 
     fn take(&mut self, digest: &Digest) -> Option<SpoolEntry> {
         let entry = self.files.remove(digest)?;
         self.used_bytes -= entry.size_bytes();
+        if let Some(used_bytes) = self.accounts.get_mut(entry.account()) {
+            *used_bytes -= entry.size_bytes();
+        }
         Some(entry)
     }
 
@@ -297,6 +367,13 @@ impl Index {
 }
 
 impl SpoolEntry {
+    fn account(&self) -> &Account {
+        match self {
+            SpoolEntry::Partial(upload) => &upload.account,
+            SpoolEntry::Complete { account, .. } => account,
+        }
+    }
+
     fn size_bytes(&self) -> u64 {
         match self {
             SpoolEntry::Partial(upload) => upload.size_bytes,

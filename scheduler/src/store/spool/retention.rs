@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use super::upload::Upload;
-use super::{Digest, Index, Shared, Spool, SpoolEntry, SpoolLimits, USE_RECORDED_EVERY};
+use super::{Account, Digest, Index, Shared, Spool, SpoolEntry, SpoolLimits, USE_RECORDED_EVERY};
 use crate::store::lock::DirectoryLock;
 use crate::store::{StoreError, durable_file};
 
@@ -58,7 +58,7 @@ impl Spool {
         let path = match index.files.get(digest) {
             None => return Ok(false),
             Some(SpoolEntry::Partial(upload)) => upload.path.clone(),
-            Some(SpoolEntry::Complete { .. }) => self.path_of(digest),
+            Some(SpoolEntry::Complete { account, .. }) => self.path_of(digest, account),
         };
         durable_file::remove(&path)?;
         index.take(digest);
@@ -99,7 +99,7 @@ impl Spool {
     pub(super) fn record_use(&self, digest: &Digest) -> Result<(), StoreError> {
         let now = SystemTime::now();
         let mut index = self.index();
-        let Some(SpoolEntry::Complete { used, .. }) = index.files.get_mut(digest) else {
+        let Some(SpoolEntry::Complete { used, account, .. }) = index.files.get_mut(digest) else {
             return Ok(());
         };
         if now
@@ -108,7 +108,7 @@ impl Spool {
         {
             return Ok(());
         }
-        let path = self.path_of(digest);
+        let path = self.path_of(digest, account);
         let touch = || File::options().write(true).open(&path)?.set_modified(now);
         touch().map_err(|source| StoreError::io("record the use of", &path, source))?;
         *used = now;
@@ -125,28 +125,35 @@ fn find_files(directory: &Path) -> Result<Index, StoreError> {
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        if let Ok(digest) = name.parse::<Digest>() {
+        let (start, account) = Account::split(name);
+        if let Some((digest, account, size_bytes, upload)) = parse_part(name) {
+            index.uploads = index.uploads.max(upload);
+            if index.files.contains_key(&digest) {
+                durable_file::remove(&path)?;
+            } else {
+                let upload = Upload::open(digest, account, size_bytes, path)?;
+                index.insert(digest, SpoolEntry::Partial(Arc::new(upload)));
+            }
+        } else if let Ok(digest) = start.parse::<Digest>()
+            && name.len() == start.len() + account.suffix().len()
+        {
             let metadata =
                 fs::metadata(&path).map_err(|source| StoreError::io("read", &path, source))?;
             let used = metadata
                 .modified()
                 .map_err(|source| StoreError::io("read", &path, source))?;
+            if let Some(SpoolEntry::Complete { .. }) = index.files.get(&digest) {
+                // A copy on another account, which only somebody else can have put there.
+                durable_file::remove(&path)?;
+                continue;
+            }
             let entry = SpoolEntry::Complete {
                 size_bytes: metadata.len(),
                 used,
+                account,
             };
             forget(index.files.get(&digest))?;
             index.insert(digest, entry);
-        } else if let Some((digest, size_bytes, upload)) = parse_part(name) {
-            index.uploads = index.uploads.max(upload);
-            if index.files.contains_key(&digest) {
-                durable_file::remove(&path)?;
-            } else {
-                index.insert(
-                    digest,
-                    SpoolEntry::Partial(Arc::new(Upload::open(digest, size_bytes, path)?)),
-                );
-            }
         } else {
             tracing::warn!(path = %path.display(), "not a file of the spool, left alone");
         }
@@ -162,16 +169,13 @@ fn forget(entry: Option<&SpoolEntry>) -> Result<(), StoreError> {
     }
 }
 
-/// `DIGEST.SIZE.UPLOAD.part`
-fn parse_part(name: &str) -> Option<(Digest, u64, u64)> {
-    let mut pieces = name.strip_suffix(".part")?.split('.');
-    let digest = pieces.next()?.parse().ok()?;
-    let size_bytes = pieces.next()?.parse().ok()?;
+/// `DIGEST[@ACCOUNT].SIZE.UPLOAD.part`; an account may have dots.
+fn parse_part(name: &str) -> Option<(Digest, Account, u64, u64)> {
+    let mut pieces = name.strip_suffix(".part")?.rsplitn(3, '.');
     let upload = pieces.next()?.parse().ok()?;
-    pieces
-        .next()
-        .is_none()
-        .then_some((digest, size_bytes, upload))
+    let size_bytes = pieces.next()?.parse().ok()?;
+    let (digest, account) = Account::split(pieces.next()?);
+    Some((digest.parse().ok()?, account, size_bytes, upload))
 }
 
 fn modified(path: &Path) -> std::io::Result<SystemTime> {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use sha2::{Digest as _, Sha256};
 
-use super::Digest;
+use super::{Account, Digest};
 use crate::store::StoreError;
 
 const READ_BYTES: usize = 64 * 1024;
@@ -17,6 +17,7 @@ const READ_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Upload {
     pub(super) digest: Digest,
+    pub(super) account: Account,
     pub(super) size_bytes: u64,
     pub(super) path: PathBuf,
     part: Mutex<Part>,
@@ -31,7 +32,12 @@ pub(super) struct Part {
 
 impl Upload {
     /// Opens or creates the file; what it holds has been received.
-    pub(super) fn open(digest: Digest, size_bytes: u64, path: PathBuf) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        digest: Digest,
+        account: Account,
+        size_bytes: u64,
+        path: PathBuf,
+    ) -> Result<Self, StoreError> {
         let open = || {
             let file = File::options()
                 .read(true)
@@ -48,6 +54,7 @@ impl Upload {
         let part = open().map_err(|source| StoreError::io("open upload", &path, source))?;
         Ok(Self {
             digest,
+            account,
             size_bytes,
             path,
             part: Mutex::new(part),
