@@ -59,6 +59,8 @@ fn every_fault_has_its_place_and_remedy() {
         with("[retention]\nmemory = \"100000h\""),
         with("[log]\nformat = \"xml\""),
         with("[journal]\nsnapshot_records = 0"),
+        with("[retention]\nspool_queue_percent_max = 0"),
+        with("[retention]\nspool_queue_percent_max = 101"),
         with("[[site]]\nname = \"a\""),
         with("[[site]]\nname = \"A B\"\nkind = \"owned\""),
         with("[[site]]\nname = \"a\"\nkind = \"leased\""),
@@ -79,6 +81,8 @@ fn every_fault_has_its_place_and_remedy() {
         scheduler.toml:3:1: policy.finished_in_memory_ms: 360000000000 is outside 0 ..= 36000000000; use a value from 0 to 36000000000
         scheduler.toml:3:10: unknown variant `xml`; expected is `human` or `json`
         scheduler.toml:3:1: `journal.snapshot_records` is 0; use 1 or more
+        scheduler.toml:3:1: `retention.spool_queue_percent_max` of 0 is out of bounds; use 1 to 100; 100 sets no bound of its own
+        scheduler.toml:3:1: `retention.spool_queue_percent_max` of 101 is out of bounds; use 1 to 100; 100 sets no bound of its own
         scheduler.toml:2:1: missing field `kind`; docs/operating.md shows every key with its unit
         scheduler.toml:3:1: site.name: `A B` is not a site name; use 1 to 64 of a-z, 0-9, - and _
         scheduler.toml:4:1: the leased site `a` has no contract; add contract = { start, end, price_per_core_hour, budget }

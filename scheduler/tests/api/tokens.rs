@@ -273,3 +273,57 @@ async fn health_and_reflection_ask_for_no_token() {
         );
     }
 }
+
+/// An upload of so many bytes, for a queue (by a user) or from a job (by a site).
+async fn put(
+    service: &Service,
+    token: Option<&str>,
+    (queue, job): (&str, u64),
+    content: &[u8],
+) -> Result<(), tonic::Status> {
+    let request = v1::PutRequest {
+        digest: crate::files::digest(content),
+        size_bytes: content.len() as u64,
+        data: content.to_vec().into(),
+        queue: queue.into(),
+        job,
+        ..Default::default()
+    };
+    let mut files = jeroboam_proto::v1::files_client::FilesClient::new(service.channel(token));
+    files.put(tokio_stream::iter([request])).await.map(|_| ())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_queue_cannot_fill_the_spool_for_the_others() {
+    let (keys, site) = MORE.split_once("[[site]]").unwrap();
+    let more = format!(
+        "[retention]\nspool_bytes_max = \"1000B\"\nspool_queue_percent_max = 40\n[[site]]{site}"
+    );
+    let service = Service::start_with(directory(), keys, &more).await;
+    let request = v1::SubmitRequest {
+        request_id: "1".into(),
+        batch: Some(batch(vec![job("a", 1)])),
+    };
+    let submitted = service.client_as(BOB).submit(request).await.unwrap();
+    let of_higgs = submitted.into_inner().jobs[0];
+    let (higgs, atlas) = (("cms.higgs", 0), ("atlas", 0));
+
+    put(&service, ALICE, higgs, &[1; 200]).await.unwrap();
+    // What the site stores for a job of that queue counts with it.
+    put(&service, WIGNER, ("", of_higgs), &[2; 200])
+        .await
+        .unwrap();
+    let full = [
+        refused(put(&service, BOB, higgs, &[3; 1]).await),
+        refused(put(&service, WIGNER, ("", of_higgs), &[3; 1]).await),
+    ];
+    put(&service, ALICE, atlas, &[4; 300]).await.unwrap();
+    // Nobody fills the share of a queue in which they may not submit, and a site names jobs only.
+    put(&service, BOB, atlas, &[5; 101]).await.unwrap();
+    put(&service, WIGNER, atlas, &[6; 99]).await.unwrap();
+    put(&service, ALICE, atlas, &[7; 100]).await.unwrap();
+    expect_test::expect![[r#"
+        ResourceExhausted SPOOL_SHARE_FULL [queue] the files of the queue `cms.higgs` hold 400B of the 400B that they may in the scheduler's spool; 1B more do not fit | keep large data in the sites' storage, wait until results of that queue expire, or have `retention.spool_queue_percent_max` raised
+        ResourceExhausted SPOOL_SHARE_FULL [queue] the files of the queue `cms.higgs` hold 400B of the 400B that they may in the scheduler's spool; 1B more do not fit | keep large data in the sites' storage, wait until results of that queue expire, or have `retention.spool_queue_percent_max` raised
+    "#]].assert_eq(&(full.join("\n") + "\n"));
+}
