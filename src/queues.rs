@@ -1,17 +1,29 @@
 //! `jero queues` and `jero queue`: who shares what, and setting it.
 
+mod reason;
+
+use std::collections::BTreeSet;
+
 use jeroboam_proto::v1;
 use serde::Serialize;
 
+use crate::batch_file::nearest;
 use crate::client::{Remote, Scheduler};
 use crate::failure::Failure;
 use crate::output::{self, Amounts, Output};
 
+pub use reason::Reason;
+
 /// Lists the queues: weight, entitlement, what each holds and wants
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "MAY SUBMIT are those named at the queue or above it; `*` is everybody. The list is
+cut to the terminal's width, and whole in `jero queue show` and in JSON.
+
+Examples:
   jero queues
-  jero queues --output json | jq '.[] | {queue, held: .held.cpu_milli}'")]
+  jero queues --output json | jq '.[] | {queue, held: .held.cpu_milli}'"
+)]
 pub struct Args {
     #[command(flatten)]
     output: Output,
@@ -19,9 +31,17 @@ pub struct Args {
     remote: Remote,
 }
 
-/// Creates a queue or changes one
+/// Shows a queue, creates one or changes one
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
+    /// Shows one queue, and who may submit to it
+    Show {
+        /// Full name: cms.higgs
+        #[arg(value_name = "QUEUE")]
+        name: String,
+        #[command(flatten)]
+        common: Args,
+    },
     /// Creates a queue below an existing one
     #[command(after_help = "Example:
   jero queue create cms.higgs.alice --weight 2 --submitters alice,bob")]
@@ -37,7 +57,7 @@ pub enum Verb {
         name: String,
         /// Why, for those who see it later
         #[arg(long, value_name = "TEXT")]
-        reason: String,
+        reason: Reason,
         #[command(flatten)]
         common: Args,
     },
@@ -77,6 +97,7 @@ struct Queue {
     cordoned: String,
     queued_max: u64,
     submitters: Vec<String>,
+    submitters_above: Vec<String>,
     queued: u64,
     running: u64,
     demand: Amounts,
@@ -99,10 +120,26 @@ impl Queue {
             cordoned: queue.cordoned,
             queued_max: queue.queued_max,
             submitters: queue.submitters,
+            submitters_above: queue.submitters_above,
             queued: queue.queued,
             running: queue.running,
             core_ms: queue.core_ms,
             cost_micro_eur: queue.cost_micro_eur,
+        }
+    }
+
+    /// All who may submit here, by name.
+    fn may_submit(&self) -> String {
+        let named: BTreeSet<&str> = self
+            .submitters
+            .iter()
+            .chain(&self.submitters_above)
+            .map(String::as_str)
+            .collect();
+        match named {
+            named if named.is_empty() => "nobody".to_owned(),
+            named if named.contains("*") => "*".to_owned(),
+            named => named.into_iter().collect::<Vec<_>>().join(","),
         }
     }
 }
@@ -112,17 +149,32 @@ impl Queue {
 /// # Errors
 /// Unreachable or refused.
 pub async fn list(args: Args) -> Result<(), Failure> {
+    let queues = fetch(&args).await?;
+    args.output.print(&queues, |queues| table(queues))
+}
+
+async fn fetch(args: &Args) -> Result<Vec<Queue>, Failure> {
     let scheduler = Scheduler::of(&args.remote)?;
     let request = v1::ListQueuesRequest {};
     let reply = scheduler
         .answer(scheduler.client().list_queues(request))
         .await?;
-    let mut queues: Vec<Queue> = reply.queues.into_iter().map(Queue::of).collect();
-    queues.sort_by(|a, b| a.queue.split('.').cmp(b.queue.split('.')));
-    args.output.print(&queues, |queues| table(queues))
+    Ok(reply.queues.into_iter().map(Queue::of).collect())
 }
 
-/// Creates or changes a queue.
+async fn show(name: &str, common: &Args) -> Result<(), Failure> {
+    let queues = fetch(common).await?;
+    match queues.iter().find(|queue| queue.queue == name) {
+        Some(queue) => common.output.print(queue, facts),
+        None => {
+            let known = queues.iter().map(|queue| queue.queue.as_str());
+            let what = format!("there is no queue `{name}`");
+            Err(Failure::input(what, nearest::remedy(name, known)))
+        }
+    }
+}
+
+/// Shows, creates or changes a queue.
 ///
 /// # Errors
 /// Unreachable or refused.
@@ -132,6 +184,7 @@ pub async fn change(verb: Verb) -> Result<(), Failure> {
         ..Default::default()
     };
     match verb {
+        Verb::Show { name, common } => show(&name, &common).await,
         Verb::Create(settings) => create(settings).await,
         Verb::Set(settings) => {
             let given = (&settings.weight, &settings.queued_max, &settings.submitters);
@@ -154,7 +207,7 @@ pub async fn change(verb: Verb) -> Result<(), Failure> {
         } => {
             set(
                 v1::SetQueueRequest {
-                    cordon: Some(reason),
+                    cordon: Some(reason.into()),
                     ..request(name)
                 },
                 &common,
@@ -185,7 +238,15 @@ async fn create(settings: Settings) -> Result<(), Failure> {
     let queue = scheduler
         .answer(scheduler.client().create_queue(request))
         .await?;
-    settings.common.output.print(&Queue::of(queue), facts)
+    told(queue, &settings.common)
+}
+
+/// What a change made of a queue; warnings go to standard error.
+fn told(queue: v1::Queue, common: &Args) -> Result<(), Failure> {
+    for warning in &queue.warnings {
+        eprintln!("jero: warning: {}", output::plain(warning));
+    }
+    common.output.print(&Queue::of(queue), facts)
 }
 
 async fn set(request: v1::SetQueueRequest, common: &Args) -> Result<(), Failure> {
@@ -193,8 +254,26 @@ async fn set(request: v1::SetQueueRequest, common: &Args) -> Result<(), Failure>
     let queue = scheduler
         .answer(scheduler.client().set_queue(request))
         .await?;
-    common.output.print(&Queue::of(queue), facts)
+    told(queue, common)
 }
+
+const HEADINGS: [&str; 12] = [
+    "queue",
+    ">weight",
+    ">entitled cpu",
+    ">held cpu",
+    ">usage cpu",
+    ">demand cpu",
+    ">queued",
+    ">running",
+    ">core-h",
+    ">euros",
+    "may submit",
+    "cordoned",
+];
+
+/// Who may submit, and why it is cordoned, may have any length.
+const CUT: [usize; 2] = [10, 11];
 
 fn table(queues: &[Queue]) -> String {
     let rows = queues.iter().map(|queue| {
@@ -209,23 +288,13 @@ fn table(queues: &[Queue]) -> String {
             queue.running.to_string(),
             output::core_hours(queue.core_ms),
             output::euros(queue.cost_micro_eur),
+            queue.may_submit(),
             queue.cordoned.clone(),
         ]
     });
-    let headings = [
-        "queue",
-        ">weight",
-        ">entitled cpu",
-        ">held cpu",
-        ">usage cpu",
-        ">demand cpu",
-        ">queued",
-        ">running",
-        ">core-h",
-        ">euros",
-        "cordoned",
-    ];
-    output::table(&headings, rows.collect())
+    let mut rows: Vec<_> = rows.collect();
+    output::fit(&HEADINGS, &mut rows, &CUT, output::terminal_columns());
+    output::table(&HEADINGS, rows)
 }
 
 fn facts(queue: &Queue) -> String {
@@ -233,9 +302,15 @@ fn facts(queue: &Queue) -> String {
         ("queue", queue.queue.clone()),
         ("weight", queue.weight.to_string()),
         ("queued at most", queue.queued_max.to_string()),
-        ("submitters", queue.submitters.join(",")),
+        ("may submit", queue.may_submit()),
         ("cordoned", queue.cordoned.clone()),
         ("entitlement", queue.entitlement.text()),
         ("held", queue.held.text()),
+        ("usage", queue.usage.text()),
+        ("demand", queue.demand.text()),
+        ("queued", queue.queued.to_string()),
+        ("running", queue.running.to_string()),
+        ("core-hours", output::core_hours(queue.core_ms)),
+        ("euros", output::euros(queue.cost_micro_eur)),
     ])
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::client::{Remote, Scheduler};
 use crate::failure::Failure;
 use crate::output::{self, Amounts, Output};
+use crate::queues::Reason;
 
 pub use nodes::{NodesArgs, nodes};
 
@@ -53,8 +54,8 @@ pub struct Change {
     #[arg(value_name = "SITE")]
     name: String,
     /// Why, for those who see it later
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    reason: String,
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<Reason>,
     #[command(flatten)]
     common: Args,
 }
@@ -162,9 +163,14 @@ pub async fn one(verb: Verb) -> Result<(), Failure> {
         Verb::Resume(change) => (WireVerb::Resume, change),
     };
     let scheduler = Scheduler::of(&change.common.remote)?;
+    let reason = match (verb, change.reason) {
+        (_, Some(reason)) => reason.into(),
+        (WireVerb::Resume, None) => String::new(),
+        (_, None) => Reason::none_given().into(),
+    };
     let mut request = v1::SetSiteRequest {
         name: change.name,
-        reason: change.reason,
+        reason,
         ..Default::default()
     };
     request.set_verb(verb);

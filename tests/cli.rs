@@ -170,7 +170,8 @@ fn a_refused_submission_is_shown_in_the_batch_file() {
                |                ^
           do: leave it at `shared` and trust the queue's other users, or wait for a later release
         exit 4
-    "#]].assert_eq(&told(&output));
+    "#]]
+    .assert_eq(&told(&output));
 }
 
 #[test]
@@ -411,7 +412,7 @@ fn an_output_with_a_wrong_checksum_gets_no_name() {
 }
 
 /// Every verb that prints JSON.
-const PRINTING: [&[&str]; 22] = [
+const PRINTING: [&[&str]; 23] = [
     &["submit", "batch.yaml"],
     &["batches"],
     &["batches", "--finished"],
@@ -425,6 +426,7 @@ const PRINTING: [&[&str]; 22] = [
     &["explain", "job-18[0]"],
     &["cancel", "job-17[3-7,9]"],
     &["queues"],
+    &["queue", "show", "cms"],
     &["queue", "create", "cms.new"],
     &["queue", "set", "cms", "--weight", "2"],
     &["queue", "cordon", "cms", "--reason", "rest"],
@@ -566,13 +568,56 @@ fn tables() {
     "#]]
     .assert_eq(&jero(&["cancel", "job-17[9,3-7]"]));
     expect![[r#"
-        QUEUE      WEIGHT  ENTITLED CPU  HELD CPU  USAGE CPU  DEMAND CPU  QUEUED  RUNNING  CORE-H  EUROS  CORDONED
-        atlas           3             8       4.5          4          12    1000        4   10.00
-        cms             3             8       4.5          4          12    1000        4   10.00
-        cms.higgs       3             8       4.5          4          12    1000        4   10.00
-        cms-old         3             8       4.5          4          12    1000        4   10.00
+        QUEUE      WEIGHT  ENTITLED CPU  HELD CPU  USAGE CPU  DEMAND CPU  QUEUED  RUNNING  CORE-H  EUROS  MAY SUBMIT       CORDONED
+        cms.higgs       3             8       4.5          4          12    1000        4   10.00         alice,bob,carol
+        atlas           3             8       4.5          4          12    1000        4   10.00         alice,bob,carol
+        cms             3             8       4.5          4          12    1000        4   10.00         alice,bob,carol
+        cms-old         3             8       4.5          4          12    1000        4   10.00         alice,bob,carol
         exit 0
     "#]].assert_eq(&jero(&["queues"]));
+    let mut queues = String::new();
+    for arguments in [
+        ["queue", "show", "cms"].as_slice(),
+        &["queue", "show", "cmss"],
+        &["queue", "create", "cms.new"],
+        &["queue", "cordon", "cms", "--reason", " "],
+    ] {
+        queues += &jero(arguments);
+    }
+    expect![[r#"
+        queue           cms
+        weight          3
+        queued at most  1000000
+        may submit      alice,bob,carol
+        entitlement     8 cpu, 1GiB memory
+        held            4.5 cpu, 512MiB memory
+        usage           4 cpu, 512MiB memory
+        demand          12 cpu, 1GiB memory
+        queued          1000
+        running         4
+        core-hours      10.00
+        exit 0
+        jero: there is no queue `cmss`
+          do: did you mean `cms`?
+        exit 2
+        queue           cms.new
+        weight          3
+        queued at most  1000000
+        may submit      nobody
+        entitlement     8 cpu, 1GiB memory
+        held            4.5 cpu, 512MiB memory
+        usage           4 cpu, 512MiB memory
+        demand          12 cpu, 1GiB memory
+        queued          1000
+        running         4
+        core-hours      10.00
+        jero: warning: nobody may submit to it�
+        exit 0
+        error: invalid value ' ' for '--reason <TEXT>': a reason has words; `uncordon` and `resume` open it again
+
+        For more information, try '--help'.
+        exit 2
+    "#]].assert_eq(&queues);
     expect![[r#"
         SITE        KIND    STATE                            NODES      CPU         MEMORY  RUNNING  RENEWED               CORE-H  EUROS
         meyrin      owned   up                                  40  4.5/320  1.5GiB/640GiB        4  2026-03-01T08:00:00Z    0.00
@@ -634,4 +679,14 @@ fn requests_carry_what_was_asked_for() {
         ..Default::default()
     };
     assert_eq!(peer.seen().queues_set, [wanted]);
+    for (reason, wanted) in [
+        (["--reason", "rest"].as_slice(), "rest"),
+        (&[], "no reason given"),
+    ] {
+        let arguments = [["site", "drain", "meyrin"].as_slice(), reason].concat();
+        run(directory.path(), &peer.server(), &arguments);
+        let seen = peer.seen();
+        let last = seen.sites_set.last().map(|request| request.reason.as_str());
+        assert_eq!(last, Some(wanted));
+    }
 }

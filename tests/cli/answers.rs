@@ -198,7 +198,8 @@ pub fn queue(name: &str) -> v1::Queue {
         usage: resources(4_000, 512),
         queued: 1_000,
         running: 4,
-        submitters: vec!["alice".into(), "bob".into()],
+        submitters: vec!["bob".into(), "alice".into()],
+        submitters_above: vec!["alice".into(), "carol".into()],
         core_ms: 36_000_000,
         ..Default::default()
     }

@@ -41,6 +41,7 @@ pub struct Seen {
     pub submissions: Vec<v1::SubmitRequest>,
     pub changes: Vec<v1::ChangeRequest>,
     pub queues_set: Vec<v1::SetQueueRequest>,
+    pub sites_set: Vec<v1::SetSiteRequest>,
     pub contents: BTreeMap<String, Vec<u8>>,
     pub put_offsets: Vec<u64>,
     pub get_offsets: Vec<u64>,
@@ -323,7 +324,11 @@ impl Client for Service {
 
     async fn create_queue(&self, request: Request<v1::CreateQueueRequest>) -> Answer<v1::Queue> {
         let request = self.take(request);
-        Ok(Response::new(answers::queue(&request.name)))
+        let mut queue = answers::queue(&request.name);
+        queue.submitters = request.submitters;
+        queue.submitters_above.clear();
+        queue.warnings = vec!["nobody may submit to it\u{7}".to_owned()];
+        Ok(Response::new(queue))
     }
 
     async fn set_queue(&self, request: Request<v1::SetQueueRequest>) -> Answer<v1::Queue> {
@@ -344,7 +349,8 @@ impl Client for Service {
     }
 
     async fn set_site(&self, request: Request<v1::SetSiteRequest>) -> Answer<v1::SiteStatus> {
-        self.take(request);
+        let request = self.take(request);
+        self.seen().sites_set.push(request);
         Ok(Response::new(answers::sites().remove(0)))
     }
 
