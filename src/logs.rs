@@ -1,8 +1,8 @@
 //! `jero logs`: what a task wrote.
 //!
-//! The stream begins anew when the connection was lost, so what was printed
-//! before is passed over by its length. A log that meanwhile grew beyond its
-//! bound, or belongs to another attempt, may then show a gap.
+//! The rule: every byte is printed once. Each piece says which attempt wrote it
+//! and where in its log it stands, and a stream that broke off is asked for
+//! again from the end of the last piece.
 
 use jeroboam_proto::v1;
 
@@ -47,21 +47,19 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         request.set_stream(v1::LogStream::Stderr);
     }
     let mut patience = Patience::through_a_restart();
-    let mut printed: u64 = 0;
     loop {
-        match print_from(&scheduler, &request, &mut printed, &mut patience).await? {
+        match print_from(&scheduler, &mut request, &mut patience).await? {
             Ok(()) => return Ok(()),
             Err(lost) => patience.bear(&scheduler, &lost).await?,
         }
     }
 }
 
-/// Prints one stream's data beyond what was printed before; gives back why
-/// the stream broke off, if it did.
+/// Prints one stream, and moves the request to behind what was printed; gives
+/// back why the stream broke off, if it did.
 async fn print_from(
     scheduler: &Scheduler,
-    request: &v1::LogsRequest,
-    printed: &mut u64,
+    request: &mut v1::LogsRequest,
     patience: &mut Patience,
 ) -> Result<Result<(), tonic::Status>, Failure> {
     let mut client = scheduler.client();
@@ -69,17 +67,13 @@ async fn print_from(
         Ok(stream) => stream,
         Err(status) => return Ok(Err(status)),
     };
-    let mut known = *printed;
     loop {
         match stream.message().await {
             Ok(Some(reply)) => {
                 patience.restore();
-                let length = reply.data.len() as u64;
-                let passed_over = known.min(length);
-                known -= passed_over;
-                let start = usize::try_from(passed_over).unwrap_or(reply.data.len());
-                output::write(&reply.data[start..])?;
-                *printed += length - passed_over;
+                output::write(&reply.data)?;
+                request.attempt = reply.attempt;
+                request.offset = reply.offset + reply.data.len() as u64;
             }
             Ok(None) => return Ok(Ok(())),
             Err(status) => return Ok(Err(status)),

@@ -299,16 +299,23 @@ impl Client for Service {
     }
 
     async fn logs(&self, request: Request<v1::LogsRequest>) -> Answer<Self::LogsStream> {
-        self.take(request);
-        let reply = |text: &'static str| v1::LogsReply {
-            data: text.as_bytes().into(),
-            ..Default::default()
+        const LOG: &str = "first half, second half\n";
+        const HALF: usize = "first half, ".len();
+        let request = self.take(request);
+        let reply = |first: usize, end: usize| v1::LogsReply {
+            data: LOG.as_bytes()[first..end].into(),
+            attempt: 1,
+            offset: first as u64,
         };
-        let halves = vec![
-            (reply("first half, "), Some(Moment::LogHalf)),
-            (reply("second half\n"), None),
-        ];
-        Ok(self.send(halves))
+        let pieces = match (request.attempt, request.offset) {
+            (0, 0) => vec![
+                (reply(0, HALF), Some(Moment::LogHalf)),
+                (reply(HALF, LOG.len()), None),
+            ],
+            (1, offset) => vec![(reply(usize::try_from(offset).unwrap(), LOG.len()), None)],
+            other => return Err(Status::invalid_argument(format!("{other:?}"))),
+        };
+        Ok(self.send(pieces))
     }
 
     async fn list_queues(
@@ -405,6 +412,7 @@ impl Files for Service {
                 return Err(Status::out_of_range(format!("{held} bytes are held")));
             }
             seen.put_offsets.push(first.offset);
+            assert!(!first.queue.is_empty(), "on whose account is it?");
         }
         let mut next = Some(first);
         let mut received = 0;
