@@ -22,6 +22,7 @@ pub mod server;
 pub mod state;
 pub mod step;
 pub mod store;
+pub mod waiting;
 
 use config::Config;
 use driver::Driver;

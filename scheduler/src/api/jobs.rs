@@ -9,16 +9,14 @@ use crate::convert::status::{driver as unavailable, rejected};
 use crate::convert::work::Counts;
 use crate::history_record::{HistoryError, IDS_END, find_batch, latest, read_job, summary};
 use crate::store::history::History;
-use jeroboam_core::ids::{ClassId, JobId, LeaseId, QueueId, TaskId};
+use crate::waiting::{Reasons, UNEXAMINED};
+use jeroboam_core::ids::{JobId, TaskId};
 use jeroboam_core::job::{AttemptRecord, Job};
 use jeroboam_core::ranges::RangeSet;
-use jeroboam_core::reason::WaitingReason;
 use jeroboam_core::rejected::Rejected;
-use jeroboam_core::round::explain::waiting_reason;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 use jeroboam_proto::v1;
-use std::collections::BTreeMap;
 use tonic::Status;
 use v1::TaskState;
 
@@ -26,8 +24,6 @@ use v1::TaskState;
 const ATTEMPTS_DEFAULT: usize = 20;
 /// Attempts listed, at most.
 const ATTEMPTS_MAX: usize = 1_000;
-/// Nodes looked at for the waiting reasons of one page.
-const NODES_LOOKED_AT_MAX: usize = 200_000;
 
 impl ClientApi {
     pub(super) async fn jobs(
@@ -110,7 +106,7 @@ fn in_memory(
     }
     let state = state_asked(request.state);
     let mut page = Page::new(limit(request.limit));
-    let mut reasons = Reasons::default();
+    let mut reasons = Reasons::new(world, now);
     let (from, to) = bounds(world, request.batch, before);
     if from < to {
         for (id, job) in world.jobs().range(JobId(from)..JobId(to)).rev() {
@@ -119,7 +115,7 @@ fn in_memory(
                 let matches = is_below(queue, &request.queue)
                     && (!request.finished || job.is_finished())
                     && state.is_none_or(|state| has(job, state));
-                let mut listed = || convert::work::job(world, job, reasons.of(world, now, job));
+                let mut listed = || convert::work::job(world, job, waiting(&mut reasons, job));
                 matches.then(|| (id.0, listed()))
             };
             if !page.look(id.0, wanted) {
@@ -158,35 +154,19 @@ fn has(job: &Job, state: TaskState) -> bool {
     counts.of(state) > 0
 }
 
-/// Why queued tasks wait, looked for once a class and queue's cordon.
-#[derive(Debug, Default)]
-struct Reasons {
-    known: BTreeMap<(ClassId, Option<QueueId>), WaitingReason>,
-    nodes_looked_at: usize,
-}
-
-impl Reasons {
-    fn of(&mut self, world: &World, now: TimeMs, job: &Job) -> Option<v1::WaitingReason> {
-        if job.tasks.queued.is_empty() {
-            return None;
-        }
-        let cordon = world.queues().cordoned(job.queue).map(|(queue, _)| queue);
-        let key = (job.class, cordon);
-        if let Some(reason) = self.known.get(&key) {
-            return Some(convert::work::waiting(*reason));
-        }
-        if self.nodes_looked_at >= NODES_LOOKED_AT_MAX {
-            return Some(v1::WaitingReason {
-                code: "unexamined".into(),
-                text: "not looked for in a list this long".into(),
-                remedy: format!("`jero explain {}` looks for it", job.id),
-            });
-        }
-        self.nodes_looked_at += world.nodes().len();
-        let reason = waiting_reason(world, now, job.queue, &job.spec.needs);
-        self.known.insert(key, reason);
-        Some(convert::work::waiting(reason))
+/// Why the job's queued tasks wait, if it has any.
+fn waiting(reasons: &mut Reasons, job: &Job) -> Option<v1::WaitingReason> {
+    if job.tasks.queued.is_empty() {
+        return None;
     }
+    Some(match reasons.of(job.queue, job.class) {
+        Some(reason) => convert::work::waiting(reason),
+        None => v1::WaitingReason {
+            code: UNEXAMINED.into(),
+            text: "not looked for in a list this long".into(),
+            remedy: format!("`jero explain {}` looks for it", job.id),
+        },
+    })
 }
 
 /// One page of what has finished, in memory and in the history.
@@ -235,18 +215,14 @@ fn describe(
             job: job.id,
             index: *index,
         };
-        let lease = LeaseId {
-            lineage: world.lineage(),
-            task,
-            attempt: active.attempt,
-        };
+        let lease = world.lease(task, active.attempt);
         convert::attempt::active(world, lease, active)
     });
     v1::DescribeJobReply {
         job: Some(convert::work::job(
             world,
             job,
-            Reasons::default().of(world, now, job),
+            waiting(&mut Reasons::new(world, now), job),
         )),
         spec: Some(convert::submission::job_spec(world.policy(), &job.spec)),
         states: convert::work::states(&job.tasks, wanted),

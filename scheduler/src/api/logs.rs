@@ -363,11 +363,7 @@ fn position(request: &v1::LogsRequest) -> Result<Position, Rejected> {
 
 fn standing_of(world: &World, job: &Job, task: TaskId) -> Standing {
     if let Some(active) = job.tasks.active.get(&task.index) {
-        return Standing::Active(LeaseId {
-            lineage: world.lineage(),
-            task,
-            attempt: active.attempt,
-        });
+        return Standing::Active(world.lease(task, active.attempt));
     }
     match state_of(&job.tasks, task.index) {
         Some((TaskState::Held | TaskState::Blocked | TaskState::Queued, _)) => Standing::Waiting,

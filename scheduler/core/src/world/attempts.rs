@@ -87,11 +87,16 @@ impl World {
         site.cost_reserved_micro_eur += reserved_micro_eur;
         Effect::Grant {
             site: at,
-            lease: LeaseId {
-                lineage: self.lineage,
-                task,
-                attempt,
-            },
+            lease: self.lease(task, attempt),
+        }
+    }
+
+    /// The lease of a task's attempt, as this life of the journal grants it.
+    pub fn lease(&self, task: TaskId, attempt: u32) -> LeaseId {
+        LeaseId {
+            lineage: self.lineage,
+            task,
+            attempt,
         }
     }
 
@@ -173,11 +178,7 @@ impl World {
         }
         let node = &self.nodes[active.node.index()];
         effects.push(Effect::AttemptEnded(AttemptRecord {
-            lease: LeaseId {
-                lineage: self.lineage,
-                task,
-                attempt: active.attempt,
-            },
+            lease: self.lease(task, active.attempt),
             site: self.sites[node.site.index()].spec.name.clone(),
             node: node.report.name.clone(),
             granted: active.granted,

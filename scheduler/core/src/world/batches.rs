@@ -3,7 +3,7 @@
 use super::World;
 use crate::effect::Effect;
 use crate::event::{Selection, Verb};
-use crate::ids::{BatchId, JobId, LeaseId, TaskId};
+use crate::ids::{BatchId, JobId, TaskId};
 use crate::job::{ActiveState, CancelledWhy, Past};
 use crate::ranges::RangeSet;
 use crate::rejected::Rejected;
@@ -176,7 +176,6 @@ impl World {
             }
             tasks.cancelled.retain(|_, indexes| !indexes.is_empty());
         });
-        let lineage = self.lineage;
         for index in self.jobs[&id].tasks.active_among(wanted) {
             let job = self.job_mut(id);
             let active = job.tasks.active.get_mut(&index).expect("listed as active");
@@ -184,12 +183,8 @@ impl World {
                 continue;
             }
             active.state = ActiveState::Stopping { why };
-            let node = active.node;
-            let lease = LeaseId {
-                lineage,
-                task: TaskId { job: id, index },
-                attempt: active.attempt,
-            };
+            let (node, attempt) = (active.node, active.attempt);
+            let lease = self.lease(TaskId { job: id, index }, attempt);
             let site = self.nodes[node.index()].site;
             effects.push(Effect::Stop { site, lease });
         }

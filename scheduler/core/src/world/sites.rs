@@ -166,14 +166,9 @@ impl World {
 
     /// Open leases at a site.
     pub fn leases_at(&self, site: SiteId) -> impl Iterator<Item = LeaseId> + '_ {
-        let lineage = self.lineage;
         self.open_tasks(move |at| at == site).map(move |task| {
             let attempt = self.jobs[&task.job].tasks.active[&task.index].attempt;
-            LeaseId {
-                lineage,
-                task,
-                attempt,
-            }
+            self.lease(task, attempt)
         })
     }
 
