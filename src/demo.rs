@@ -9,6 +9,7 @@
 //! Entry point: [`run`].
 
 mod batches;
+mod directory;
 mod federation;
 mod progress;
 mod report;
@@ -26,7 +27,9 @@ use crate::failure::Failure;
 /// Runs a scheduler, three sites and a Higgs search on this machine
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "It listens on loopback only, on free ports, and takes under a minute.
+    after_help = "It listens on loopback only, on free ports, and takes under a minute. Its files are
+in a directory jero-demo-PID below TMPDIR (/tmp), which it removes at the end; what a
+demo that was killed left is removed by the next one of the same user.
 
 Examples:
   jero demo

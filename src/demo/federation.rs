@@ -1,7 +1,7 @@
 //! The demo's federation: configuration files in a directory of its own, one
 //! scheduler process, three agent processes.
 //!
-//! The rule: whatever ends the demo, ten seconds later nothing of it is left.
+//! The rule: whatever ends the demo, ten seconds later none of its processes is left.
 //! The processes get a signal when the demo dies, however that happens; the
 //! attempts' shims, which outlive an agent by design, stop themselves at the
 //! contact limit, which is a few seconds here.
@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::Scheduler;
+use crate::demo::directory::Directory;
 use crate::failure::Failure;
 
 /// Places for one task each, over all sites: so many tasks run at a time.
@@ -51,6 +52,8 @@ pub const QUEUES: [(&str, u32); 11] = [
 pub struct Federation {
     /// Everything that it writes is below.
     pub directory: PathBuf,
+    /// Says that the directory is in use, as long as this process lives.
+    _lock: Directory,
     /// The scheduler's address.
     pub server: String,
     processes: Vec<(String, Child)>,
@@ -62,11 +65,10 @@ impl Federation {
     /// # Errors
     /// A file cannot be written, or the scheduler does not come up.
     pub async fn start() -> Result<Federation, Failure> {
-        let name = format!("jero-demo-{}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&directory).map_err(Failure::local("create", &directory))?;
+        let directory = Directory::create()?;
         let mut federation = Federation {
-            directory,
+            directory: directory.path.clone(),
+            _lock: directory,
             server: String::new(),
             processes: Vec::new(),
         };
