@@ -20,9 +20,10 @@ mod upload;
 use std::path::PathBuf;
 
 use jeroboam_proto::v1::files_client::FilesClient;
+use nix::errno::Errno;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::attempt::AttemptError;
+use crate::attempt::{AttemptError, durable};
 use crate::session::dial::Authorized;
 use cache::Cache;
 
@@ -35,6 +36,42 @@ pub enum FilesError {
     /// The cache of inputs cannot be used.
     #[error(transparent)]
     Cache(#[from] AttemptError),
+}
+
+/// Why an attempt's inputs cannot be had, in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// The task's own fault, or the scheduler's: it would be the same anywhere.
+    #[error("{0}")]
+    Task(String),
+    /// This site's.
+    #[error("{0}")]
+    Site(String),
+}
+
+impl FetchError {
+    /// Whose fault it is, by the error of this machine.
+    fn of(error: &std::io::Error, told: String) -> Self {
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        if errno.is_some_and(durable::is_site_fault) {
+            Self::Site(told)
+        } else {
+            Self::Task(told)
+        }
+    }
+
+    fn about(self, what: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Task(why) => Self::Task(what(why)),
+            Self::Site(why) => Self::Site(what(why)),
+        }
+    }
+}
+
+impl From<String> for FetchError {
+    fn from(why: String) -> Self {
+        Self::Task(why)
+    }
 }
 
 /// The scheduler's files as this site sees them.

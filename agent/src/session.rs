@@ -213,7 +213,9 @@ impl Session {
     /// Feeds the machine and does what it says.
     fn take(&mut self, input: Input) {
         match &input {
-            Input::InputsReady(lease) | Input::InputsFailed { lease, .. } => {
+            Input::InputsReady(lease)
+            | Input::InputsFailed { lease, .. }
+            | Input::FetchFailed(lease) => {
                 self.fetches.remove(lease);
             }
             _ => {}

@@ -110,7 +110,9 @@ pub enum Input {
     LeaseNotPersisted(LeaseId),
     /// [`Effect::FetchInputs`] is done.
     InputsReady(LeaseId),
-    /// It failed for good.
+    /// It failed: the site's fault, not the task's.
+    FetchFailed(LeaseId),
+    /// It failed for good, and would anywhere.
     InputsFailed {
         /// Which.
         lease: LeaseId,
@@ -344,7 +346,7 @@ impl Machine {
                 let outcome = Outcome::StartFailed { message: why };
                 self.attempts.start_failed(lease, outcome, &mut out);
             }
-            Input::SpawnFailed(lease) => {
+            Input::SpawnFailed(lease) | Input::FetchFailed(lease) => {
                 self.attempts.start_failed(lease, Outcome::NotRun, &mut out);
             }
             Input::AttemptStarted { lease, started_ms } => {

@@ -6,12 +6,9 @@
 #[allow(dead_code, reason = "shared with the tests of the shim")]
 mod attempt;
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use attempt::{Site, alive, exited, lines, script, shim_pid, stdout, until};
 use jeroboam_agent::attempt::boot::boottime_ms;
 use jeroboam_agent::attempt::{AttemptDir, Confinement, Outcome, Phase};
-use jeroboam_agent::drivers::process::ProcessDriver;
 
 const NOBODY: [i32; 0] = [];
 
@@ -121,38 +118,12 @@ fn a_shim_that_does_its_duty_is_left_alone() {
     assert_eq!(lines(&dir, "bye"), ["bye"]);
 }
 
-/// A driver whose shims run as an ordinary user, with its directories.
-fn ordinary() -> Site {
-    let mut site = Site::new();
-    if !nix::unistd::getuid().is_root() {
-        return site;
-    }
-    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
-    let program = site.root.path().join("shim");
-    let shim = attempt::shim_program();
-    let text = format!(
-        "#!/bin/sh\nchown -R {0}:{1} \"$2\"\n\
-         exec setpriv --reuid={0} --regid={1} --clear-groups {2} \"$@\"\n",
-        nobody.uid,
-        nobody.gid,
-        shim.display()
-    );
-    std::fs::write(&program, text).unwrap();
-    for path in [program.as_path(), site.root.path()] {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    let (sender, ended) = tokio::sync::mpsc::unbounded_channel();
-    site.driver = ProcessDriver::new(program, sender).unwrap();
-    site.ended = ended;
-    site
-}
-
 fn confined(dir: &AttemptDir) -> bool {
     let started = dir.started().unwrap().unwrap();
     started.confinement == Confinement::Namespace
 }
 
-/// Whether the host gives namespaces to who runs the shims of [`ordinary`].
+/// Whether the host gives namespaces to who runs the shims of [`Site::of_an_ordinary_user`].
 fn namespaces_for_all() -> bool {
     let mut command = std::process::Command::new("setpriv");
     if nix::unistd::getuid().is_root() {
@@ -168,7 +139,7 @@ fn namespaces_for_all() -> bool {
 /// the job's reach also under an agent that is not root.
 #[test]
 fn an_ordinary_users_job_cannot_reach_its_shim() {
-    let mut site = ordinary();
+    let mut site = Site::of_an_ordinary_user("");
     let text = "echo $$; id -u; touch mine; kill -STOP -1 2>/dev/null; \
                 ls -d /proc/[0-9]* | wc -l; exit 4";
     let (dir, record) = site.run(&script(1, Confinement::Namespace, text));

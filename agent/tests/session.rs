@@ -430,3 +430,14 @@ fn is_alive(word: &str) -> bool {
             .any(|argument| argument == word.as_bytes())
     })
 }
+
+#[tokio::test]
+async fn inputs_that_the_site_cannot_keep_are_not_the_tasks_failure() {
+    let (dir, peer, _agent, mut session) = begun().await;
+    std::fs::remove_dir_all(dir.path().join("cache")).unwrap();
+    let mut grant = script(1, "true");
+    grant.inputs = vec![file("a", peer.store().add(b"content"))];
+    session.say(Down::Grant(grant)).await;
+    let ended = session.end().await;
+    assert_eq!(outcome(&ended), Outcome::NotRun(v1::Empty {}));
+}

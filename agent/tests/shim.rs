@@ -585,3 +585,13 @@ fn a_removed_directory_stays_gone() {
     assert_eq!(jeroboam_agent::attempt::list(site.root.path()).unwrap(), []);
     assert!(AttemptDir::open(dir.path()).is_err());
 }
+
+/// A host on which nothing more can be started: the task may run elsewhere.
+#[test]
+fn what_the_host_refuses_at_the_start_is_not_the_tasks_failure() {
+    let mut site = Site::of_an_ordinary_user("prlimit --nproc=1");
+    let (_, record) = site.run(&script(1, Confinement::Namespace, "true"));
+    assert_eq!(record.outcome, Outcome::NotRun);
+    let why = record.site_fault.unwrap();
+    assert!(why.contains("out of processes"), "{why}");
+}

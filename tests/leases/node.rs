@@ -243,6 +243,7 @@ impl Node {
             outcome,
             usage: Usage::default(),
             log_error: None,
+            site_fault: None,
         });
         let exit = exit.clone();
         self.tell(Input::AttemptEnded { lease, exit });

@@ -71,6 +71,18 @@ pub(crate) fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
+/// Whether the host or its disk refused for want of something that others, or
+/// it itself at another time, may have.
+pub(crate) fn is_site_fault(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS
+    ) || matches!(
+        errno,
+        Errno::ENOSPC | Errno::EDQUOT | Errno::EROFS | Errno::EIO
+    )
+}
+
 fn create_new(path: &Path, bytes: &[u8]) -> Result<File, AttemptError> {
     let mut file = OpenOptions::new()
         .write(true)

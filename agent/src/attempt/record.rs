@@ -269,6 +269,9 @@ pub struct ExitRecord {
     /// Why output of the job could not be kept, had that happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_error: Option<String>,
+    /// Of one that did not run: what the host refused, had that been the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site_fault: Option<String>,
 }
 
 impl ExitRecord {
@@ -277,6 +280,7 @@ impl ExitRecord {
             outcome,
             usage: Usage::default(),
             log_error: None,
+            site_fault: None,
         }
     }
 
@@ -296,6 +300,7 @@ impl ExitRecord {
             outcome,
             usage,
             log_error: None,
+            site_fault: None,
         }
     }
 }

@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 
 use super::content::digest_of_file;
 use super::patience::Patience;
-use super::{Files, blocking};
+use super::{FetchError, Files, blocking};
 use crate::attempt::durable;
 
 /// Times a content may arrive wrong before the scheduler's copy is not believed.
@@ -19,7 +19,7 @@ const MISMATCHES_MAX: u32 = 3;
 impl Files {
     /// Brings a content into the cache, whole and checked, from where an earlier
     /// try stopped. The caller holds its gate.
-    pub(super) async fn download(&self, digest: &str, size_bytes: u64) -> Result<(), String> {
+    pub(super) async fn download(&self, digest: &str, size_bytes: u64) -> Result<(), FetchError> {
         let part = self.cache.part(digest);
         let mut patience = Patience::new();
         let mut mismatches = 0;
@@ -41,7 +41,8 @@ impl Files {
                 if mismatches >= MISMATCHES_MAX {
                     return Err(format!(
                         "what the scheduler sends is not {digest}; submit the batch again"
-                    ));
+                    )
+                    .into());
                 }
                 continue;
             }
@@ -65,7 +66,7 @@ impl Files {
         size_bytes: u64,
         offset: u64,
         part: &Path,
-    ) -> Result<Result<(), Status>, String> {
+    ) -> Result<Result<(), Status>, FetchError> {
         let opened = OpenOptions::new()
             .create(true)
             .append(true)
@@ -108,13 +109,14 @@ async fn length_of(part: &Path) -> u64 {
     tokio::fs::metadata(part).await.map_or(0, |file| file.len())
 }
 
-async fn remove(part: &Path) -> Result<(), String> {
+async fn remove(part: &Path) -> Result<(), FetchError> {
     match tokio::fs::remove_file(part).await {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(local(&error)),
         _ => Ok(()),
     }
 }
 
-fn local(error: &io::Error) -> String {
-    format!("the site's disk failed: {error}{}", durable::remedy(error))
+fn local(error: &io::Error) -> FetchError {
+    let remedy = durable::remedy(error);
+    FetchError::Site(format!("the site's disk failed: {error}{remedy}"))
 }

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::content::is_digest;
 use super::patience::Patience;
-use super::{Files, blocking};
+use super::{FetchError, Files, blocking};
 use crate::attempt::{AttemptDir, InputFile, OutputsOf};
 use jeroboam_proto::v1;
 use jeroboam_units::Bytes;
@@ -24,8 +24,8 @@ impl Files {
     ///
     /// # Errors
     /// One cannot be had, or leads out of the directory, or they are too many
-    /// or too much: in words.
-    pub async fn fetch(&self, dir: &AttemptDir) -> Result<(), String> {
+    /// or too much; or this site has no room for them.
+    pub async fn fetch(&self, dir: &AttemptDir) -> Result<(), FetchError> {
         let reading = dir.clone();
         let record = blocking(move || reading.lease()).await;
         let record = record.map_err(|error| error.to_string())?;
@@ -42,9 +42,9 @@ impl Files {
                     input.path
                 )
             })?;
-            self.place(&input, to)
-                .await
-                .map_err(|why| format!("the input {:?} cannot be had: {why}", input.path))?;
+            self.place(&input, to).await.map_err(|error| {
+                error.about(|why| format!("the input {:?} cannot be had: {why}", input.path))
+            })?;
         }
         Ok(())
     }
@@ -94,10 +94,10 @@ impl Files {
         }
     }
 
-    async fn place(&self, input: &InputFile, to: PathBuf) -> Result<(), String> {
+    async fn place(&self, input: &InputFile, to: PathBuf) -> Result<(), FetchError> {
         let digest = &input.digest;
         if !is_digest(digest) {
-            return Err(format!("{digest:?} is no SHA-256"));
+            return Err(format!("{digest:?} is no SHA-256").into());
         }
         for _ in 0..EVICTIONS_MAX {
             if self.copied(input, &to).await? {
@@ -114,14 +114,15 @@ impl Files {
                 return Ok(());
             }
         }
-        Err("the site's cache has no room for it; raise `cache_bytes_max`".to_owned())
+        let why = "the site's cache has no room for it; raise `cache_bytes_max`";
+        Err(FetchError::Site(why.to_owned()))
     }
 
-    async fn copied(&self, input: &InputFile, to: &Path) -> Result<bool, String> {
+    async fn copied(&self, input: &InputFile, to: &Path) -> Result<bool, FetchError> {
         let (cache, input, to) = (self.cache.clone(), input.clone(), to.to_owned());
         blocking(move || cache.copy(&input.digest, &to, input.executable))
             .await
-            .map_err(|error| format!("it cannot be written: {error}"))
+            .map_err(|error| FetchError::of(&error, format!("it cannot be written: {error}")))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::attempt::{
     AttemptDir, Closed, ExitRecord, LeaseId, LeaseRecord, LockIdentity, Outcome, boot,
 };
 use crate::drivers::process::ProcessDriver;
+use crate::files::FetchError;
 use crate::outputs;
 use crate::state::{self, Allegiance, Effect, Input, Notice};
 
@@ -65,8 +66,12 @@ impl Job {
     }
 
     fn ended(&self, exit: ExitRecord) {
-        let lease = self.lease;
-        self.tell(Input::AttemptEnded { lease, exit });
+        let (lease, fault) = (self.lease, exit.site_fault.clone());
+        let input = Input::AttemptEnded { lease, exit };
+        match fault {
+            None => self.tell(input),
+            Some(why) => self.site_fault(input, &why),
+        }
     }
 
     /// The shim is gone, or seems to be: settle and tell how it ended.
@@ -288,9 +293,17 @@ impl Session {
         let task = tokio::spawn(async move {
             let input = match files.fetch(&dir).await {
                 Ok(()) => Input::InputsReady(lease),
-                Err(why) => {
+                Err(FetchError::Task(why)) => {
                     tracing::warn!(%lease, "cannot fetch its inputs: {why}");
                     Input::InputsFailed { lease, why }
+                }
+                Err(FetchError::Site(why)) => {
+                    tracing::error!(
+                        %lease,
+                        "cannot fetch its inputs: {why}; the scheduler runs the task elsewhere"
+                    );
+                    tokio::time::sleep(SITE_FAULT_PAUSE).await;
+                    Input::FetchFailed(lease)
                 }
             };
             let _ = feedback.send(Feedback::Happened(input));

@@ -64,6 +64,7 @@ impl Command {
             }
             Errno::E2BIG => ": arguments and environment together are too long",
             Errno::EAGAIN | Errno::ENOMEM => ": the node is out of processes or memory",
+            Errno::EMFILE | Errno::ENFILE => ": the node is out of file descriptors",
             _ => "",
         };
         format!("cannot start {program}: {}{remedy}", errno.desc())

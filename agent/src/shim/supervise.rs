@@ -23,6 +23,7 @@ use super::guard::{Guard, Word, reap_all};
 use super::run::{Effect, Event, Limits, Run};
 use super::tree::{Procfs, signal_descendants};
 use crate::attempt::boot::{boottime_ms, wall_ms};
+use crate::attempt::durable::is_site_fault;
 use crate::attempt::log::LogWriter;
 use crate::attempt::{
     AttemptDir, Confinement, ExitRecord, LeaseRecord, Lock, Outcome, StartRecord, Stream, Usage,
@@ -47,10 +48,7 @@ pub(super) fn supervise(
 ) -> Result<ExitRecord, Errno> {
     let guard = match Guard::spawn(dir, lease, command, start.confinement) {
         Ok(guard) => guard,
-        Err(errno) => {
-            let message = command.failure(errno);
-            return Ok(ExitRecord::unstarted(Outcome::StartFailed { message }));
-        }
+        Err(errno) => return Ok(unstarted(command, errno)),
     };
     let limits = Limits {
         walltime_ms: lease.walltime_ms,
@@ -74,6 +72,7 @@ pub(super) fn supervise(
         outputs: [Some(log(Stream::Stdout)), Some(log(Stream::Stderr))],
         buffer: vec![0; READ_BYTES],
         log_error: None,
+        site_fault: None,
         outcome: None,
     };
     watched.until_recorded(signals)?;
@@ -98,6 +97,8 @@ struct Watched<'a> {
     outputs: [Option<LogWriter>; 2],
     buffer: Vec<u8>,
     log_error: Option<String>,
+    /// Why the command was not executed, had that been the host's doing.
+    site_fault: Option<String>,
     outcome: Option<Outcome>,
 }
 
@@ -187,8 +188,13 @@ impl Watched<'_> {
             Some(Word::WalltimeOver) => self.job_ended(Outcome::WalltimeExceeded),
             Some(Word::ContactOver) => self.job_ended(Outcome::ContactLost),
             Some(Word::NotExecuted(errno)) => {
-                let message = self.command.failure(errno);
-                self.job_ended(Outcome::StartFailed { message });
+                let ExitRecord {
+                    outcome,
+                    site_fault,
+                    ..
+                } = unstarted(self.command, errno);
+                self.site_fault = site_fault;
+                self.job_ended(outcome);
             }
             None => {}
         }
@@ -298,7 +304,21 @@ impl Watched<'_> {
             outcome,
             usage,
             log_error: self.log_error,
+            site_fault: self.site_fault,
         }
+    }
+}
+
+/// Of a command that was not executed. What the host had too little of is no
+/// fault of the task's.
+fn unstarted(command: &Command, errno: Errno) -> ExitRecord {
+    let message = command.failure(errno);
+    if !is_site_fault(errno) {
+        return ExitRecord::unstarted(Outcome::StartFailed { message });
+    }
+    ExitRecord {
+        site_fault: Some(message),
+        ..ExitRecord::unstarted(Outcome::NotRun)
     }
 }
 

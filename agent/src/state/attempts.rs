@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::message::EndReport;
 use super::{Effect, Found, FoundPhase, Notice};
-use crate::attempt::{ExitRecord, LeaseId, LeaseRecord, OnLostContact, Outcome, Usage};
+use crate::attempt::{ExitRecord, LeaseId, LeaseRecord, OnLostContact, Outcome};
 
 /// So many acknowledged leases are remembered, so that a grant repeated after
 /// the acknowledgement finds its lease closed.
@@ -165,11 +165,7 @@ impl Attempts {
             watched: false,
         };
         self.held.insert(lease, attempt);
-        Arc::new(EndReport::bare(ExitRecord {
-            outcome,
-            usage: Usage::default(),
-            log_error: None,
-        }))
+        Arc::new(EndReport::bare(ExitRecord::unstarted(outcome)))
     }
 
     /// The lease is on disk: go on. True if preparation will take a while.

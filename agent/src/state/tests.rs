@@ -58,6 +58,7 @@ fn exit(outcome: Outcome) -> ExitRecord {
         outcome,
         usage: Usage::default(),
         log_error: None,
+        site_fault: None,
     }
 }
 

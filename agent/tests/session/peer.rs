@@ -272,6 +272,7 @@ impl Files for Service {
                 cut_after = store.cuts.pop_front().flatten();
                 let held = store.status(&message.digest).received_bytes;
                 assert_eq!(message.offset, held, "an upload goes on where it stopped");
+                assert_ne!(message.job, 0, "an upload says on whose account it is");
                 wanted = Some((message.digest.clone(), message.size_bytes));
             }
             let (digest, _) = wanted.as_ref().unwrap();

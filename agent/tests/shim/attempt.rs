@@ -33,6 +33,31 @@ impl Site {
         }
     }
 
+    /// One whose shims run as an ordinary user, started by these words.
+    pub fn of_an_ordinary_user(words: &str) -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mut site = Self::new();
+        let shim = shim_program();
+        let mut text = format!("#!/bin/sh\nexec {words} {} \"$@\"\n", shim.display());
+        if nix::unistd::getuid().is_root() {
+            let who = "nobody:$(id -gn nobody)";
+            let demoted = "setpriv --reuid=nobody --regid=$(id -gn nobody) --clear-groups";
+            text = text.replace(
+                "exec ",
+                &format!("chown -R {who} \"$2\"\nexec {demoted} "),
+            );
+        }
+        let program = site.root.path().join("shim");
+        std::fs::write(&program, text).unwrap();
+        for path in [program.as_path(), site.root.path()] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let (sender, ended) = tokio::sync::mpsc::unbounded_channel();
+        site.driver = ProcessDriver::new(program, sender).unwrap();
+        site.ended = ended;
+        site
+    }
+
     pub fn create(&self, lease: &LeaseRecord) -> AttemptDir {
         AttemptDir::create(self.root.path(), lease).unwrap()
     }
