@@ -1,4 +1,5 @@
-//! The documents name what is there: every path between back-ticks exists.
+//! The documents name what is there: every path between back-ticks exists, and
+//! what is quoted is quoted as it is.
 //!
 //! A path may be written from the root or from any directory below it, as
 //! `round/order.rs` is where the core is spoken of; a module's directory may be
@@ -49,6 +50,18 @@ fn every_path_in_the_documents_exists() {
         missing.is_empty(),
         "not there; name what is, or add it to ELSEWHERE:\n{}",
         missing.join("\n")
+    );
+}
+
+#[test]
+fn the_readme_quotes_its_example_as_it_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let example = fs::read_to_string(root.join("examples/hello.yaml")).unwrap();
+    let quoted = format!("$ cat examples/hello.yaml\n{example}");
+    assert!(
+        readme.contains(&quoted),
+        "README.md does not have:\n{quoted}"
     );
 }
 
