@@ -90,11 +90,11 @@ impl SessionApi {
         sender: &mpsc::Sender<Result<v1::SchedulerMessage, Status>>,
     ) -> Result<(), Status> {
         let hello = tokio::time::timeout(HELLO_WITHIN, first(&mut messages)).await;
-        let hello =
+        let (hello, lineage) =
             hello.unwrap_or_else(|_| Err(broken("hello", "no hello came", "say hello first")))?;
         self.tokens.check_site(caller, &hello.site)?;
         let site = hello.site.clone();
-        tracing::info!(site, %caller, version = hello.version, "an agent says hello");
+        tracing::info!(site, %caller, version = hello.version, lineage, "an agent says hello");
         let (connection, mut outbox) = self.driver.open_site(hello).await.map_err(unavailable)?;
         let (refused, mut refusals) = oneshot::channel();
         let (driver, policy) = (self.driver.clone(), self.policy.clone());
@@ -131,8 +131,8 @@ impl SessionApi {
     }
 }
 
-/// The hello, which is the first message.
-async fn first(messages: &mut Streaming<v1::AgentMessage>) -> Result<Hello, Status> {
+/// The hello, which is the first message, and the lineage of the last welcome.
+async fn first(messages: &mut Streaming<v1::AgentMessage>) -> Result<(Hello, u64), Status> {
     let message = messages.message().await?.unwrap_or_default();
     check_sequence(message.sequence, 1)?;
     let Some(Kind::Hello(hello)) = message.kind else {
@@ -145,7 +145,7 @@ async fn first(messages: &mut Streaming<v1::AgentMessage>) -> Result<Hello, Stat
     let v1::Hello {
         site,
         federation,
-        lineage: _,
+        lineage,
         incarnation,
         version,
     } = hello;
@@ -171,12 +171,13 @@ async fn first(messages: &mut Streaming<v1::AgentMessage>) -> Result<Hello, Stat
             "name the agent's state directory by a random number",
         ));
     }
-    Ok(Hello {
+    let hello = Hello {
         site,
         federation,
         incarnation,
         version,
-    })
+    };
+    Ok((hello, lineage))
 }
 
 /// Passes on what the agent says until it ends its side, or says something wrong.
