@@ -30,7 +30,7 @@ pub(crate) mod tree;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use jeroboam_core::spec::{NAME_MAX, TASKS_PER_BATCH_MAX as TASKS_MAX};
+use jeroboam_core::spec::{NAME_MAX, TASKS_PER_BATCH_MAX as TASKS_MAX, is_name};
 use jeroboam_proto::v1;
 
 pub use faults::Faults;
@@ -217,15 +217,10 @@ fn name(node: &Node, of: &str, found: &mut Found) -> Option<String> {
         return Some(text);
     }
     let remedy = format!(
-        "use 1 to {NAME_MAX} letters, digits and the signs - _ . +, not starting with a dot"
+        "use 1 to {NAME_MAX} letters, digits and the signs - _ . +, other than `.` and `..`"
     );
     found.say(node.at, format!("`{text}` is no name for {of}"), remedy);
     None
-}
-
-fn is_name(text: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
-    (1..=NAME_MAX).contains(&text.len()) && !text.starts_with('.') && text.chars().all(allowed)
 }
 
 /// The file's name without its ending, as far as a name may have it.

@@ -7,8 +7,9 @@
 
 mod download;
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
+use jeroboam_core::spec::{is_name, stays_inside};
 use jeroboam_proto::v1;
 use jeroboam_units::Bytes;
 use serde::Serialize;
@@ -175,11 +176,7 @@ fn place(directory: &Path, job: &str, output: &v1::TaskOutput) -> Result<PathBuf
         .as_ref()
         .map(|file| file.path.as_str())
         .unwrap_or_default();
-    let inside = |path: &str| {
-        let mut parts = Path::new(path).components().peekable();
-        parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
-    };
-    if inside(job) && inside(path) && !path.ends_with('/') {
+    if is_name(job) && stays_inside(path) {
         return Ok(directory.join(job).join(index).join(path));
     }
     let what = format!("the output {path:?} of {job:?} leads out of the directory");
@@ -264,6 +261,7 @@ mod tests {
             ("..", "a"),
             ("/etc", "a"),
             ("", "a"),
+            ("a/b", "a"),
             ("gen", ""),
             ("gen", "../a"),
             ("gen", "a/../../b"),

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use jeroboam_core::spec::stays_inside;
+
 use super::faults::Found;
 use super::fields::{self, Fields};
 use super::tree::{Node, Value};
@@ -19,12 +21,6 @@ pub struct LocalFile {
     pub to: String,
     /// Whether its owner may execute it.
     pub executable: bool,
-}
-
-/// True for a relative path, or pattern of paths, that leads nowhere else.
-pub(super) fn stays_inside(path: &str) -> bool {
-    let plain = |segment: &str| !matches!(segment, "" | "." | "..");
-    !path.contains('\0') && path.split('/').all(plain)
 }
 
 /// Reads `inputs:` of the job at position `job`; paths are relative to the

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use jeroboam_core::spec::WALLTIME_MAX_MS;
+use jeroboam_core::spec::{WALLTIME_MAX_MS, stays_inside};
 use jeroboam_proto::v1;
 use jeroboam_units::Span;
 
@@ -366,7 +366,7 @@ fn outputs(node: &Node, found: &mut Found) -> Vec<String> {
         let Some(glob) = node.text(found) else {
             continue;
         };
-        if !inputs::stays_inside(&glob) {
+        if !stays_inside(&glob) {
             let what = format!("the output `{glob}` is outside the scratch directory");
             found.say(node.at, what, "write a relative path or glob without `..`");
         }

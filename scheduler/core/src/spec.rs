@@ -6,6 +6,8 @@
 
 mod validate;
 
+pub use validate::{is_name, stays_inside};
+
 use crate::resources::Resources;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

@@ -211,14 +211,14 @@ fn names() {
     check(
         "queue: cms\njobs:\n  - {run: x}\n  - {name: ../up, run: x}\n",
         expect![[r#"
-        batch.yaml:3:5: this job has no name
-             3 |   - {run: x}
-               |     ^
-          do: add `name: NAME`, unique in the batch
-        batch.yaml:4:12: `../up` is no name for a job
-             4 |   - {name: ../up, run: x}
-               |            ^
-          do: use 1 to 128 letters, digits and the signs - _ . +, not starting with a dot"#]],
+            batch.yaml:3:5: this job has no name
+                 3 |   - {run: x}
+                   |     ^
+              do: add `name: NAME`, unique in the batch
+            batch.yaml:4:12: `../up` is no name for a job
+                 4 |   - {name: ../up, run: x}
+                   |            ^
+              do: use 1 to 128 letters, digits and the signs - _ . +, other than `.` and `..`"#]],
     );
     check(
         "jobs: [{name: a, run: b}]\n",

@@ -247,11 +247,23 @@ impl JobSpec {
     }
 }
 
-fn check_name(place: &str, name: &str) -> Result<(), Rejected> {
+/// Whether a text can be the name of a batch or a job.
+pub fn is_name(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
     // Names become directories: `.` and `..` are other ones.
-    let standing = name == "." || name == "..";
-    if name.is_empty() || name.len() > NAME_MAX || standing || !name.chars().all(allowed) {
+    let standing = text == "." || text == "..";
+    (1..=NAME_MAX).contains(&text.len()) && !standing && text.chars().all(allowed)
+}
+
+/// Whether a path, or a pattern of paths, is relative and leads nowhere outside
+/// the directory it starts from.
+pub fn stays_inside(path: &str) -> bool {
+    let plain = |segment: &str| !matches!(segment, "" | "." | "..");
+    !path.contains('\0') && path.split('/').all(plain)
+}
+
+fn check_name(place: &str, name: &str) -> Result<(), Rejected> {
+    if !is_name(name) {
         return Err(Rejected::invalid(
             place.to_string(),
             format!("`{name}` is not a name"),
@@ -263,13 +275,7 @@ fn check_name(place: &str, name: &str) -> Result<(), Rejected> {
 
 /// A path or glob that stays inside the scratch directory.
 fn check_path(place: &str, path: &str) -> Result<(), Rejected> {
-    let inside = !path.is_empty()
-        && !path.starts_with('/')
-        && !path.contains('\0')
-        && path
-            .split('/')
-            .all(|segment| !matches!(segment, "" | "." | ".."));
-    if inside {
+    if stays_inside(path) {
         return Ok(());
     }
     Err(Rejected::invalid(
