@@ -19,6 +19,7 @@ mod lanes;
 mod perform;
 pub mod state_dir;
 mod stream;
+mod tls;
 pub mod wire;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -13,6 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use super::dial::{self, Authorized};
+use super::tls::{self, Trouble};
 use super::wire;
 use crate::backoff::Backoff;
 use crate::state::message::Down;
@@ -64,6 +65,8 @@ pub enum Redial {
 enum End {
     Lost(Status),
     Refused(Status),
+    /// The two do not speak the same.
+    Unspoken(Trouble),
     Closed(Redial),
     Shell,
 }
@@ -85,7 +88,7 @@ pub async fn keep(channel: Authorized, site: String, events: mpsc::Sender<Event>
         let wait = match &end {
             End::Shell => return,
             End::Lost(_) | End::Closed(Redial::Soon) => soon.wait(),
-            End::Refused(_) | End::Closed(Redial::Slowly) => slow.wait(),
+            End::Refused(_) | End::Unspoken(_) | End::Closed(Redial::Slowly) => slow.wait(),
         };
         tell(&site, &end, wait);
         tokio::select! {
@@ -153,6 +156,9 @@ fn closed_by_shell(redial: Result<Redial, oneshot::error::RecvError>) -> End {
 }
 
 fn end_of(status: Status) -> End {
+    if let Some(trouble) = Trouble::of(&status) {
+        return End::Unspoken(trouble);
+    }
     match status.code() {
         Code::Unauthenticated
         | Code::PermissionDenied
@@ -186,6 +192,9 @@ fn tell(site: &str, end: &End, wait: Duration) {
                 words(status)
             );
         }
+        End::Unspoken(trouble) => {
+            tracing::error!(site, wait_ms, "no session with the scheduler: {trouble}");
+        }
         End::Refused(status) => {
             let remedy = remedy(status);
             tracing::error!(
@@ -198,11 +207,15 @@ fn tell(site: &str, end: &End, wait: Duration) {
     }
 }
 
-/// The message, or the code where there is none.
+/// The message, or the code where there is none, and what may mend it.
 fn words(status: &Status) -> String {
-    match status.message() {
+    let told = match status.message() {
         "" => format!("{:?}", status.code()),
         message => message.to_owned(),
+    };
+    match tls::hint(status) {
+        Some(hint) => format!("{told}; {hint}"),
+        None => told,
     }
 }
 

@@ -42,10 +42,7 @@ impl Site {
         if nix::unistd::getuid().is_root() {
             let who = "nobody:$(id -gn nobody)";
             let demoted = "setpriv --reuid=nobody --regid=$(id -gn nobody) --clear-groups";
-            text = text.replace(
-                "exec ",
-                &format!("chown -R {who} \"$2\"\nexec {demoted} "),
-            );
+            text = text.replace("exec ", &format!("chown -R {who} \"$2\"\nexec {demoted} "));
         }
         let program = site.root.path().join("shim");
         std::fs::write(&program, text).unwrap();
