@@ -15,13 +15,16 @@ const ENDINGS: [&str; 5] = [".rs", ".md", ".toml", ".yaml", ".txt"];
 
 /// Paths that are somewhere else: below the data directory, in what is built,
 /// in a user's directories, or at a source on the web.
-const ELSEWHERE: [&str; 8] = [
+const ELSEWHERE: [&str; 11] = [
     "DATA_DIR/address",
     "DIR/JOB-NAME/INDEX/PATH",
     "data/lhc-hxswg/sm",
     "inputs/JOB/INDEX",
     "journal",
+    "journal.found",
+    "journal.refused",
     "snapshots",
+    "snapshots/through-N.damaged",
     "spool",
     "target/release/jero",
 ];
