@@ -58,6 +58,8 @@ pub struct Config {
     pub round_interval: Duration,
     /// A snapshot is written after so many events.
     pub snapshot_records: u64,
+    /// Or after events of so many bytes, whichever comes first.
+    pub snapshot_bytes: u64,
     /// The operator goes on without the acknowledged events after this one.
     pub accept_loss_after: Option<u64>,
     /// What is kept for how long, and how much of it.
@@ -186,6 +188,7 @@ impl Config {
         Options {
             round_interval: self.round_interval,
             snapshot_records: self.snapshot_records,
+            snapshot_bytes: self.snapshot_bytes,
             grant_limits: GrantLimits {
                 outputs_bytes_max: self.retention.outputs_bytes_max,
                 outputs_files_max: self.retention.outputs_files_max,

@@ -62,6 +62,8 @@ pub struct Options {
     pub round_interval: Duration,
     /// A snapshot is written after this many records.
     pub snapshot_records: u64,
+    /// Or after records of so many bytes, whichever comes first.
+    pub snapshot_bytes: u64,
     /// What grants say about files and logs.
     pub grant_limits: GrantLimits,
 }
@@ -77,6 +79,17 @@ pub struct Parts {
     pub journal: Journal,
     /// Beside the journal.
     pub snapshots: Snapshots,
+    /// What the start replayed: it counts towards the next snapshot.
+    pub since_snapshot: SinceSnapshot,
+}
+
+/// How much the journal holds beyond the newest snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SinceSnapshot {
+    /// Records.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// Runs once its group is durable, or with the reason why it never will be.
@@ -136,13 +149,15 @@ impl Driver {
             clock,
             journal,
             snapshots,
+            since_snapshot,
         } = parts;
         let said = sync::Said {
             committed,
             stopped: stopped.clone(),
         };
         let (to_sync, synced, sync_thread) = sync::start(journal, snapshots, said);
-        let owner = Owner::new(state, clock, options, to_sync, stopped);
+        let owner =
+            Owner::new(state, clock, options, to_sync, stopped).counting_from(since_snapshot);
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::Builder::new()
             .name("driver".into())

@@ -3,7 +3,7 @@
 
 use crate::clock::Clock;
 use crate::dispatch::{Leadership, Limits};
-use crate::driver::Parts;
+use crate::driver::{Parts, SinceSnapshot};
 use crate::record;
 use crate::state::State;
 use crate::store::journal::{Journal, Sequence};
@@ -54,6 +54,8 @@ pub enum RecoverError {
 pub struct Replayed {
     /// Records after the snapshot.
     pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
     /// Plans among them that this release would have made differently.
     pub plans_changed: u64,
     /// The time of the last record.
@@ -97,6 +99,7 @@ pub fn replay(store: &Store) -> Result<(World, Replayed), RecoverError> {
                 rejected,
             })?;
         replayed.records += 1;
+        replayed.bytes += entry.bytes.len() as u64;
         replayed.last = now;
     }
     Ok((world, replayed))
@@ -158,6 +161,10 @@ pub fn recover(
         clock,
         journal,
         snapshots,
+        since_snapshot: SinceSnapshot {
+            records: replayed.records,
+            bytes: replayed.bytes,
+        },
     };
     Ok((parts, spool, replayed))
 }

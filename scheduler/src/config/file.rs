@@ -33,7 +33,7 @@ macro_rules! section {
 section! { Log { format: LogFormat, } }
 section! { LeasesFile { contact_limit: Span, heartbeat_interval: Span, kill_margin: Span, } }
 section! { Rounds { interval: Span, } }
-section! { JournalFile { snapshot_records: u64, accept_loss_after: u64, } }
+section! { JournalFile { snapshot_records: u64, snapshot_bytes: Bytes, accept_loss_after: u64, } }
 section! { RetentionFile {
     memory: Span,
     history: Span,
@@ -183,6 +183,7 @@ fn typed(
         },
         round_interval: Duration::from_millis(interval_ms.unsigned_abs()),
         snapshot_records: journal.snapshot_records.expect(SHIPPED),
+        snapshot_bytes: journal.snapshot_bytes.expect(SHIPPED).0,
         accept_loss_after: journal.accept_loss_after,
         retention: Retention {
             history_ms: retention.history.expect(SHIPPED).0,
@@ -269,6 +270,9 @@ fn queue(file: QueueFile) -> QueueSpec {
     }
 }
 
+/// Snapshots more often than this cost more than they save.
+const SNAPSHOT_BYTES_MIN: u64 = 1 << 20;
+
 /// Bounds of what has no meaning to the core.
 fn check_spans(source: &Text<'_>, config: &Config) -> Result<(), ConfigError> {
     let Leases {
@@ -335,6 +339,15 @@ fn check_spans(source: &Text<'_>, config: &Config) -> Result<(), ConfigError> {
         let what = format!("`retention.spool_queue_percent_max` of {percent} is out of bounds");
         let at = [Key("retention"), Key("spool_queue_percent_max")];
         return Err(source.wrong(&at, what, "use 1 to 100; 100 sets no bound of its own"));
+    }
+    if config.snapshot_bytes < SNAPSHOT_BYTES_MIN {
+        let what = format!(
+            "`journal.snapshot_bytes` of {} would write snapshots all the time",
+            Bytes(config.snapshot_bytes)
+        );
+        let remedy = format!("use {} or more", Bytes(SNAPSHOT_BYTES_MIN));
+        let at = [Key("journal"), Key("snapshot_bytes")];
+        return Err(source.wrong(&at, what, remedy));
     }
     if config.snapshot_records == 0 {
         let what = "`journal.snapshot_records` is 0";

@@ -42,7 +42,12 @@ impl fmt::Display for Config {
             " rounds.interval={}",
             Span(self.round_interval.as_millis() as i64)
         )?;
-        write!(f, " journal.snapshot_records={}", self.snapshot_records)?;
+        write!(
+            f,
+            " journal.snapshot_records={} journal.snapshot_bytes={}",
+            self.snapshot_records,
+            Bytes(self.snapshot_bytes)
+        )?;
         if let Some(after) = self.accept_loss_after {
             write!(f, " journal.accept_loss_after={after}")?;
         }

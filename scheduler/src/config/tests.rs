@@ -59,6 +59,7 @@ fn every_fault_has_its_place_and_remedy() {
         with("[retention]\nmemory = \"100000h\""),
         with("[log]\nformat = \"xml\""),
         with("[journal]\nsnapshot_records = 0"),
+        with("[journal]\nsnapshot_bytes = \"1KiB\""),
         with("[retention]\nspool_queue_percent_max = 0"),
         with("[retention]\nspool_queue_percent_max = 101"),
         with("[[site]]\nname = \"a\""),
@@ -81,6 +82,7 @@ fn every_fault_has_its_place_and_remedy() {
         scheduler.toml:3:1: policy.finished_in_memory_ms: 360000000000 is outside 0 ..= 36000000000; use a value from 0 to 36000000000
         scheduler.toml:3:10: unknown variant `xml`; expected is `human` or `json`
         scheduler.toml:3:1: `journal.snapshot_records` is 0; use 1 or more
+        scheduler.toml:3:1: `journal.snapshot_bytes` of 1KiB would write snapshots all the time; use 1MiB or more
         scheduler.toml:3:1: `retention.spool_queue_percent_max` of 0 is out of bounds; use 1 to 100; 100 sets no bound of its own
         scheduler.toml:3:1: `retention.spool_queue_percent_max` of 101 is out of bounds; use 1 to 100; 100 sets no bound of its own
         scheduler.toml:2:1: missing field `kind`; docs/operating.md shows every key with its unit

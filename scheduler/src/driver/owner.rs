@@ -4,7 +4,7 @@
 use super::outbox::{Outbox, encode};
 use super::sync::{Group, HistoryEntry, Synced};
 use super::tails::{TailPiece, Tails};
-use super::{Command, Options, Release, Stopped};
+use super::{Command, Options, Release, SinceSnapshot, Stopped};
 use crate::clock::Clock;
 use crate::convert;
 use crate::dispatch::{Connection, Hello, ToSite};
@@ -56,7 +56,7 @@ pub(crate) struct Owner {
     changed: bool,
     next_round: Instant,
     next_tick: Instant,
-    records_since_snapshot: u64,
+    since_snapshot: SinceSnapshot,
     stopped: Stopped,
 }
 
@@ -81,8 +81,16 @@ impl Owner {
             changed: true,
             next_round: now,
             next_tick: now + TICK,
-            records_since_snapshot: 0,
+            since_snapshot: SinceSnapshot::default(),
             stopped,
+        }
+    }
+
+    /// What was replayed counts towards the next snapshot: or restarts in a row would each replay more.
+    pub(super) fn counting_from(self, since_snapshot: SinceSnapshot) -> Self {
+        Owner {
+            since_snapshot,
+            ..self
         }
     }
 
@@ -211,8 +219,9 @@ impl Owner {
         for event in &step.events {
             let record = crate::record::encode(now, event);
             self.group.bytes += record.len();
+            self.since_snapshot.records += 1;
+            self.since_snapshot.bytes += record.len() as u64;
             self.group.records.push(record);
-            self.records_since_snapshot += 1;
         }
         self.keep_history(step.effects);
         for (connection, message) in step.sends {
@@ -353,9 +362,11 @@ impl Owner {
         if self.syncing || self.group.is_empty() {
             return;
         }
-        if self.records_since_snapshot >= self.options.snapshot_records {
+        if self.since_snapshot.records >= self.options.snapshot_records
+            || self.since_snapshot.bytes >= self.options.snapshot_bytes
+        {
             self.group.snapshot = Some(crate::record::encode_world(&self.state.world));
-            self.records_since_snapshot = 0;
+            self.since_snapshot = SinceSnapshot::default();
         }
         let group = std::mem::take(&mut self.group);
         // The sync thread ends only after it has sent `Synced(Err)`.

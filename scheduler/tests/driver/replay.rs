@@ -1,7 +1,7 @@
 //! A start gives back the very World that was, and makes every plan again.
 
 use crate::gate::PATIENCE;
-use crate::service::{Service, core_lease, spy, start, start_in, world_in};
+use crate::service::{Service, core_lease, spy, start, start_in, start_with, world_in};
 use crate::stage::{self, ended};
 use jeroboam_core::event::{Event, Placement};
 use jeroboam_core::job::Outcome;
@@ -83,6 +83,37 @@ async fn so_does_a_snapshot_with_the_records_after_it() {
     assert_eq!(spy(&service.driver, World::term).await, term + 1);
     service.submit("afterwards", 1).await.unwrap();
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_large_records_bring_a_snapshot_too() {
+    let disk = MemoryDisk::default();
+    let service = start_with(&disk, tempfile::tempdir().unwrap(), 1_000_000, 1_000);
+    work(&service).await;
+    let data_dir = service.stop().await;
+    let (_, replayed) = world_in(&disk, &data_dir);
+    assert!(
+        replayed.records > 0 && replayed.bytes < 2_000,
+        "{replayed:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_start_replayed_counts_towards_the_next_snapshot() {
+    let disk = MemoryDisk::default();
+    let mut data_dir = tempfile::tempdir().unwrap();
+    // Each life is shorter than the interval.
+    let mut most = 0;
+    for life in 0..8 {
+        let service = start_in(&disk, data_dir, 12);
+        most = most.max(service.replayed.records);
+        for number in 0..3 {
+            let request = format!("{life} {number}");
+            service.submit(&request, 1).await.unwrap();
+        }
+        data_dir = service.stop().await;
+    }
+    assert!((4..24).contains(&most), "{most} records were replayed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

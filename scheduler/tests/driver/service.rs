@@ -42,6 +42,16 @@ pub fn start(disk: &MemoryDisk) -> Service {
 
 /// As [`start`], with a directory that may hold snapshots, and their interval.
 pub fn start_in(disk: &MemoryDisk, data_dir: TempDir, snapshot_records: u64) -> Service {
+    start_with(disk, data_dir, snapshot_records, u64::MAX)
+}
+
+/// As [`start_in`], with the interval in bytes too.
+pub fn start_with(
+    disk: &MemoryDisk,
+    data_dir: TempDir,
+    snapshot_records: u64,
+    snapshot_bytes: u64,
+) -> Service {
     let gate = Gate::default();
     let engine = Box::new(GatedEngine::on(disk, &gate));
     let store = Store::over(engine, data_dir.path(), &StoreOptions::default())
@@ -51,6 +61,7 @@ pub fn start_in(disk: &MemoryDisk, data_dir: TempDir, snapshot_records: u64) -> 
     let options = Options {
         round_interval: Duration::from_millis(1),
         snapshot_records,
+        snapshot_bytes,
         grant_limits: GrantLimits {
             outputs_bytes_max: 1 << 20,
             outputs_files_max: 10,
