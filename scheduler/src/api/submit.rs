@@ -24,6 +24,13 @@ use tonic::Status;
 /// Below this a submission's record is surely within the journal's bound.
 const SURELY_SMALL_BYTES: usize = 4 << 20;
 
+/// Where a content is named first.
+struct Input {
+    job: String,
+    place: String,
+    file: File,
+}
+
 impl ClientApi {
     pub(super) async fn accept_batch(
         &self,
@@ -73,7 +80,7 @@ impl ClientApi {
     }
 
     /// The inputs of a job together are bounded.
-    fn check_sizes(&self, spec: &BatchSpec) -> Result<BTreeMap<String, (String, File)>, Status> {
+    fn check_sizes(&self, spec: &BatchSpec) -> Result<BTreeMap<String, Input>, Status> {
         let max = self.retention.input_bytes_max;
         let mut inputs = BTreeMap::new();
         for (position, job) in spec.jobs.iter().enumerate() {
@@ -88,41 +95,43 @@ impl ClientApi {
             }
             for (number, file) in job.inputs.iter().enumerate() {
                 let place = format!("jobs[{position}].inputs[{number}]");
-                inputs
-                    .entry(file.digest.clone())
-                    .or_insert((place, file.clone()));
+                inputs.entry(file.digest.clone()).or_insert_with(|| Input {
+                    job: job.name.clone(),
+                    place,
+                    file: file.clone(),
+                });
             }
         }
         Ok(inputs)
     }
 
     /// Every input is there, and stays: it counts as used now.
-    async fn check_inputs(&self, inputs: BTreeMap<String, (String, File)>) -> Result<(), Status> {
+    async fn check_inputs(&self, inputs: BTreeMap<String, Input>) -> Result<(), Status> {
         if inputs.is_empty() {
             return Ok(());
         }
         let _in_use = self.in_use.read().await;
         let spool = self.spool.clone();
         let check = move || {
-            for (digest, (place, file)) in inputs {
+            for (digest, Input { job, place, file }) in inputs {
+                let refuse = |what: String, remedy: &str| {
+                    let cause = Rejected::invalid(place, what, remedy);
+                    rejected_in(&cause, |_| Some(&job))
+                };
                 let digest: Digest = digest.parse().map_err(|error| refused(&error))?;
                 let SpoolStatus::Complete { size_bytes } = spool.status(&digest) else {
                     let what =
                         format!("the content of `{}` is not in the Files service", file.path);
                     let remedy =
                         "upload it first (Files.Put), then submit with the same request id";
-                    return Err(rejected(&Rejected::invalid(place, what, remedy)));
+                    return Err(refuse(what, remedy));
                 };
                 if size_bytes != file.size_bytes {
                     let what = format!(
                         "`{}` has {size_bytes} bytes, not {}",
                         file.path, file.size_bytes
                     );
-                    return Err(rejected(&Rejected::invalid(
-                        place,
-                        what,
-                        "give the content's own size",
-                    )));
+                    return Err(refuse(what, "give the content's own size"));
                 }
                 spool
                     .begin(&digest, size_bytes)

@@ -36,13 +36,11 @@ async fn told(service: &Service, tasks: &[(u64, u32)]) -> String {
                 attempt.site, attempt.node
             )
         });
-        text += &format!(
-            "{state} {}{}\n  {}\n  {}\n",
-            end.reason,
-            attempt.unwrap_or_default(),
-            end.text,
-            end.remedy
-        );
+        let attempt = attempt.unwrap_or_default();
+        text += &format!("{state} {}{attempt}\n  {}\n", end.reason, end.text);
+        if !end.remedy.is_empty() {
+            text += &format!("  {}\n", end.remedy);
+        }
         for needed in end.dependencies {
             let tasks = needed.tasks.iter();
             let tasks: Vec<String> = tasks
@@ -144,7 +142,6 @@ async fn each_end_is_explained_with_its_last_attempt() {
           needs job-1 generate: 3 TASK_STATE_FAILED
         TASK_STATE_SUCCEEDED  #1 at meyrin/n1: ExitCode(0)
           it succeeded
-  
         TASK_STATE_FAILED exit:4 #2 at meyrin/n1: ExitCode(4)
           its command ended with code 4
           `jero logs 'job-4[0]' --stderr` may say why; `jero retry 'job-4[0]'` tries it again
@@ -157,7 +154,7 @@ async fn each_end_is_explained_with_its_last_attempt() {
     service.await_retirement(reply.batch).await;
     let in_history = told(&service, &tasks).await;
     let only_here = in_history.lines().filter(|line| !in_memory.contains(*line));
-    let only_here: Vec<&str> = only_here.collect();
+    let only_here: Vec<&str> = only_here.map(str::trim).collect();
     expect_test::expect![[r#"
           `jero logs 'job-1[1]' --stderr` may say why; submit it anew: it has left memory for the history
           `jero logs 'job-4[0]' --stderr` may say why; submit it anew: it has left memory for the history

@@ -4,6 +4,7 @@ use crate::agent::{Agent, exit};
 use crate::service::{Service, batch, job, refused};
 use jeroboam_proto::v1;
 use sha2::Digest as _;
+use tonic_types::StatusExt as _;
 
 pub fn digest(content: &[u8]) -> String {
     sha2::Sha256::digest(content)
@@ -168,7 +169,11 @@ async fn inputs_are_checked_and_granted_and_outputs_listed_by_page() {
         request_id: "wrong".into(),
         batch: Some(batch(vec![wrong])),
     };
-    let refusal = refused(service.client().submit(request).await);
+    let refusal = service.client().submit(request).await;
+    let details = refusal.as_ref().unwrap_err().get_error_details();
+    let job = details.error_info().unwrap().metadata["job"].clone();
+    assert_eq!(job, "reader", "its place is said by name, too");
+    let refusal = refused(refusal);
     expect_test::expect!["InvalidArgument INVALID [jobs[0].inputs[0]] `data/in` has 5 bytes, not 4 | give the content's own size"].assert_eq(&refusal);
     let id = service.submit(vec![reader]).await.jobs[0];
 
