@@ -32,7 +32,8 @@ pub enum Up {
     Capacity,
     /// Asks for renewal.
     Heartbeat(u64),
-    /// Preparation takes a while.
+    /// Its inputs are being fetched. Not said of an attempt without any: it runs
+    /// a moment later, and each report costs the scheduler a durable event.
     Starting(LeaseId),
     /// The shim has been started.
     Running {
