@@ -31,7 +31,7 @@ use std::collections::BTreeSet;
 use crate::attempt::{ExitRecord, LeaseId, LeaseRecord, Outcome};
 use attempts::Attempts;
 use link::Stream;
-use message::{Down, EndReport, TailChunk, TailRequest, Up};
+use message::{Down, EndReport, SchedulerNotice, TailChunk, TailRequest, Up};
 
 /// What does not change while the agent runs.
 #[derive(Debug, Clone)]
@@ -287,6 +287,8 @@ pub enum Notice {
     },
     /// Its deadline passed before it could be started.
     OutOfTime(LeaseId),
+    /// The scheduler wants it known.
+    Told(SchedulerNotice),
 }
 
 /// The state of the protocol at one site.

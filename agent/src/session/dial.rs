@@ -94,3 +94,10 @@ pub(crate) fn remedy(status: &tonic::Status) -> Option<String> {
     let mut info = status.get_details_error_info()?;
     info.metadata.remove("remedy")
 }
+
+/// What the scheduler says its refusal is about, such as `capacity.nodes[n1]`.
+pub(crate) fn place(status: &tonic::Status) -> Option<String> {
+    let mut info = status.get_details_error_info()?;
+    let place = info.metadata.remove("place")?;
+    (!place.is_empty()).then_some(place)
+}

@@ -334,6 +334,17 @@ impl Session {
             Notice::GrantIgnored { lease, why } => {
                 tracing::error!(site, %lease, "a grant was not followed: {why}");
             }
+            Notice::Told(told) => {
+                let (code, node, remedy) = (&told.code, &told.node, &told.remedy);
+                tracing::warn!(
+                    site,
+                    code,
+                    node,
+                    remedy,
+                    "the scheduler says: {}",
+                    told.text
+                );
+            }
             Notice::OutOfTime(lease) => {
                 tracing::warn!(site, %lease, "its lease ran out before it could be started");
             }

@@ -213,6 +213,10 @@ fn words(status: &Status) -> String {
         "" => format!("{:?}", status.code()),
         message => message.to_owned(),
     };
+    let told = match dial::place(status) {
+        Some(place) => format!("{place}: {told}"),
+        None => told,
+    };
     match tls::hint(status) {
         Some(hint) => format!("{told}; {hint}"),
         None => told,
@@ -232,4 +236,24 @@ fn remedy(status: &Status) -> String {
         _ => "check that agent and scheduler are at most one minor version apart",
     };
     dial::remedy(status).unwrap_or_else(|| known.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::{ErrorDetails, StatusExt as _};
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_with_its_place_and_remedy() {
+        let metadata = [("place", "capacity.nodes[n1]"), ("remedy", "mend it")];
+        let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let details = ErrorDetails::with_error_info("R", "jeroboam", HashMap::from(metadata));
+        let status = Status::with_error_details(Code::InvalidArgument, "no", details);
+        assert_eq!(words(&status), "capacity.nodes[n1]: no");
+        assert_eq!(remedy(&status), "mend it");
+        assert_eq!(words(&Status::not_found("")), "NotFound");
+    }
 }

@@ -11,7 +11,7 @@ use crate::attempt::{
     Confinement, ExitRecord, InputFile, LeaseId, LeaseRecord, OnLostContact, Outcome, OutputsOf,
     Resources, Stream, boot,
 };
-use crate::state::message::{Down, EndReport, TailRequest, Up, Welcome};
+use crate::state::message::{Down, EndReport, SchedulerNotice, TailRequest, Up, Welcome};
 
 /// A message that lacks what it needs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +53,12 @@ pub fn down(message: v1::SchedulerMessage, site: &str) -> Result<(u64, Down), Ma
         Kind::Stop(it) => Down::Stop(lease(it.lease, "stop")?),
         Kind::Ack(it) if it.ended => Down::Ack(lease(it.lease, "acknowledgement")?),
         Kind::Ack(it) => Down::Noted(lease(it.lease, "acknowledgement")?),
-        Kind::Notice(_) => Down::Unknown,
+        Kind::Notice(it) => Down::Notice(SchedulerNotice {
+            code: it.code,
+            node: it.node,
+            text: it.text,
+            remedy: it.remedy,
+        }),
         Kind::TailRequest(it) if it.cancel => Down::TailCancel(it.request),
         Kind::TailRequest(it) => Down::Tail(TailRequest {
             request: it.request,

@@ -180,6 +180,7 @@ impl Machine {
             Down::Grant(record) => self.grant(now_ms, record, out),
             Down::Stop(lease) => self.stop(lease, out),
             Down::Ack(lease) => self.attempts.acknowledged(lease, out),
+            Down::Notice(told) => out.push(Effect::Notice(Notice::Told(told))),
             Down::Noted(_) | Down::Unknown => {}
             Down::Tail(request) => self.tail(connection, request, out),
             Down::TailCancel(request) => out.push(Effect::CancelTail(request)),

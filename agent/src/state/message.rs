@@ -127,6 +127,8 @@ pub enum Down {
     Ack(LeaseId),
     /// A report that is not about an end is durable: nothing to do.
     Noted(LeaseId),
+    /// Something that the site's operator should know.
+    Notice(SchedulerNotice),
     /// Of a newer scheduler, and passed over: agents one minor version behind
     /// keep working.
     Unknown,
@@ -134,6 +136,19 @@ pub enum Down {
     Tail(TailRequest),
     /// It no longer is.
     TailCancel(u64),
+}
+
+/// What the scheduler has to tell the site's operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchedulerNotice {
+    /// Stable, such as `over-committed`.
+    pub code: String,
+    /// Which node it is about.
+    pub node: String,
+    /// In words.
+    pub text: String,
+    /// What to do.
+    pub remedy: String,
 }
 
 /// The scheduler's first message.

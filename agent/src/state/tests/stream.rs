@@ -96,3 +96,16 @@ fn logs_are_read_for_their_stream_only() {
     assert!(site.join(&[lease(1)]).contains(&Effect::CancelTails));
     assert_eq!(site.handle(read(1)), []);
 }
+
+#[test]
+fn what_the_scheduler_wants_known_is_told_to_the_operator() {
+    let mut site = Site::current();
+    let told = SchedulerNotice {
+        code: "over-committed".to_owned(),
+        node: "n1".to_owned(),
+        text: "more runs than there is".to_owned(),
+        remedy: "drain it".to_owned(),
+    };
+    let effects = site.hear(Down::Notice(told.clone()));
+    assert_eq!(effects, [Effect::Notice(Notice::Told(told))]);
+}
