@@ -82,10 +82,9 @@ fn run(world: &mut World, times: &mut [Vec<Duration>; 4]) -> usize {
     let started = Instant::now();
     let plan = plan_round(world, now);
     times[0].push(started.elapsed());
-    let placements = plan.placements.clone();
-    let first = placements[0];
+    let first = plan.placements[0];
     let started = Instant::now();
-    apply(world, Event::PlanCommitted { placements });
+    apply(world, plan.clone().into_event());
     times[1].push(started.elapsed());
     let started = Instant::now();
     let nothing = plan_round(world, now);
@@ -181,10 +180,8 @@ fn node(number: u32) -> NodeReport {
 fn add_queue(world: &mut World, number: u32, tasks: u32) {
     let name = format!("q{number}");
     let spec = QueueSpec {
-        name: name.clone(),
-        weight: 1 + number % 3,
-        queued_max: None,
         submitters: BTreeSet::from(["*".to_string()]),
+        ..QueueSpec::new(name.clone(), 1 + number % 3)
     };
     apply(world, Event::QueueCreated(spec));
     let cores = i64::from(1 + number % 4);
@@ -212,6 +209,10 @@ fn add_queue(world: &mut World, number: u32, tasks: u32) {
         retries: vec![],
         on_lost_contact: OnLostContact::Restart,
         restartable: true,
+        preemptible: true,
+        min: 1,
+        within: None,
+        running_max: None,
     };
     let spec = BatchSpec {
         name: "bench".into(),

@@ -200,10 +200,8 @@ fn submit(shape: &Shape, data_dir: &Path) -> (World, Duration) {
         lineage: 1,
     };
     let queue = Event::QueueCreated(QueueSpec {
-        name: "q".into(),
-        weight: 1,
-        queued_max: None,
         submitters: BTreeSet::from(["*".to_string()]),
+        ..QueueSpec::new("q", 1)
     });
     let started = Instant::now();
     let mut group = Vec::new();
@@ -270,6 +268,10 @@ fn job_of(shape: &Shape, number: u32) -> JobSpec {
         retries: vec![],
         on_lost_contact: OnLostContact::Restart,
         restartable: true,
+        preemptible: true,
+        min: 1,
+        within: None,
+        running_max: None,
     }
 }
 

@@ -22,7 +22,6 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use jeroboam_core::event::Event;
 use jeroboam_core::round::plan_round;
 
 use crate::batch_file::Faults;
@@ -94,13 +93,12 @@ fn plan(text: &str, path: &Path, rounds: u32) -> Result<Built, Faults> {
         return Err(found.in_file(path, text));
     };
     for _ in 0..rounds {
-        let placements = plan_round(&mut built.world, built.now).placements;
-        if placements.is_empty() {
+        built.end_preempted();
+        let plan = plan_round(&mut built.world, built.now);
+        if plan.is_empty() && plan.complete {
             break;
         }
-        let committed = built
-            .world
-            .apply(built.now, &Event::PlanCommitted { placements });
+        let committed = built.world.apply(built.now, &plan.into_event());
         committed.expect("a plan of this World fits it");
     }
     Ok(built)

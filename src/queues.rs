@@ -230,6 +230,8 @@ pub async fn change(verb: Verb) -> Result<(), Failure> {
 async fn create(settings: Settings) -> Result<(), Failure> {
     let scheduler = Scheduler::of(&settings.common.remote)?;
     let request = v1::CreateQueueRequest {
+        guarantee: None,
+        limit: None,
         name: settings.name,
         weight: settings.weight.unwrap_or(0),
         queued_max: settings.queued_max.unwrap_or(0),

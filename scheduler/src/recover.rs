@@ -82,9 +82,9 @@ pub fn replay(store: &Store) -> Result<(World, Replayed), RecoverError> {
             what: format!("record {}", entry.sequence),
             source,
         })?;
-        if let Event::PlanCommitted { placements } = &event {
+        if matches!(event, Event::PlanCommitted { .. }) {
             let again = plan_round(&mut world, now);
-            if again.placements != *placements {
+            if again.into_event() != event {
                 replayed.plans_changed += 1;
                 tracing::warn!(
                     sequence = entry.sequence.0,

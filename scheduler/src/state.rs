@@ -84,9 +84,8 @@ impl State {
     /// Commits a plan that was just made; one that places nothing leaves no event.
     pub fn commit(&mut self, now: TimeMs, plan: &Plan) -> Step {
         let mut step = Step::default();
-        if !plan.placements.is_empty() {
-            let placements = plan.placements.clone();
-            step.apply(&mut self.world, now, Event::PlanCommitted { placements })
+        if !plan.is_empty() {
+            step.apply(&mut self.world, now, plan.clone().into_event())
                 .expect("a plan is made on the World that it is applied to");
         }
         self.routed(step)

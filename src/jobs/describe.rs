@@ -191,6 +191,8 @@ fn outcome(kind: Kind) -> Outcome {
         Kind::Stopped(_) => word("stopped"),
         Kind::StartFailed(why) => text("start_failed", why),
         Kind::OutputsFailed(why) => text("outputs_failed", why),
+        Kind::Preempted(by) => text("preempted", format!("for job-{by}")),
+        Kind::GangBroken(_) => word("gang_broken"),
     }
 }
 

@@ -71,12 +71,42 @@ pub fn resources(
         found.say(fields.at, what, "add `resources: {cpu: 8, memory: 32GiB}`");
         return None;
     };
+    let amounts = resource_map(node, "resources", policy, rounded, found)?;
+    let resources = sum_up(amounts);
+    if !resources.is_valid() {
+        found.say(
+            node.at,
+            "an amount is absurd",
+            "describe amounts that a site can have",
+        );
+        return None;
+    }
+    Some(resources)
+}
+
+/// A vector of amounts by dimension; what is not named is none.
+pub fn sum_up(amounts: Vec<(usize, i64)>) -> Resources {
+    let mut resources = Resources::ZERO;
+    for (dimension, amount) in amounts {
+        resources[dimension] = amount;
+    }
+    resources
+}
+
+/// The amounts of a map from resources, by dimension.
+pub fn resource_map(
+    node: &Tree,
+    field: &str,
+    policy: &Policy,
+    rounded: Rounded,
+    found: &mut Found,
+) -> Option<Vec<(usize, i64)>> {
     let Value::Map(entries) = &node.value else {
-        let what = format!("`resources` is a map, this is {}", node.kind());
+        let what = format!("`{field}` is a map, this is {}", node.kind());
         found.say(node.at, what, "write {cpu: 8, memory: 32GiB}");
         return None;
     };
-    let mut resources = Resources::ZERO;
+    let mut amounts = Vec::new();
     for (key, node) in entries {
         let amount = match key.name.as_str() {
             "cpu" => (CPU, fields::amount(node, found).map(|cores: Cores| cores.0)),
@@ -96,18 +126,9 @@ pub fn resources(
                 }
             },
         };
-        let (dimension, amount) = (amount.0, amount.1?);
-        resources[dimension] = amount;
+        amounts.push((amount.0, amount.1?));
     }
-    if !resources.is_valid() {
-        found.say(
-            node.at,
-            "an amount is absurd",
-            "describe amounts that a site can have",
-        );
-        return None;
-    }
-    Some(resources)
+    Some(amounts)
 }
 
 fn mib(node: &Tree, rounded: Rounded, found: &mut Found) -> Option<i64> {

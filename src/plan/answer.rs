@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use jeroboam_core::ids::{ClassId, QueueId};
+use jeroboam_core::ids::{QueueId, TaskId};
 use jeroboam_core::policy::Policy;
 use jeroboam_core::ranges::RangeSet;
-use jeroboam_core::reason::WaitingReason;
 use jeroboam_core::resources::{CPU, DISK, EXTENDED, GPU, MEMORY, Resources};
-use jeroboam_core::round::explain::waiting_reason;
+use jeroboam_core::round::explain::Reasons;
 use jeroboam_core::round::share::Shares;
 use jeroboam_units::Bytes;
 use serde::Serialize;
@@ -40,6 +39,7 @@ enum State {
     Running,
     Placed,
     Waiting,
+    Preempted,
 }
 
 #[derive(Debug, Serialize)]
@@ -137,6 +137,7 @@ impl<'b> Answer<'b> {
                 State::Running => "running",
                 State::Placed => "placed",
                 State::Waiting => "waiting",
+                State::Preempted => "preempted",
             };
             let tasks = indexes.len().to_string();
             let where_or_why = task.place_or_reason();
@@ -174,36 +175,35 @@ impl<'b> Answer<'b> {
 }
 
 fn tasks(built: &Built) -> Vec<Task<'_>> {
-    let mut reasons: BTreeMap<(QueueId, ClassId), WaitingReason> = BTreeMap::new();
+    let mut reasons = Reasons::new(&built.world, built.now);
     let mut tasks = Vec::new();
     for (stated, id) in built.state.jobs.iter().zip(&built.jobs) {
         let job = &built.world.jobs()[id];
-        let mut reason = || {
-            let why = || waiting_reason(&built.world, built.now, job.queue, &job.spec.needs);
-            reasons
-                .entry((job.queue, job.class))
-                .or_insert_with(why)
-                .code()
-        };
         for index in 0..stated.count {
-            let place = job
-                .tasks
-                .active
-                .get(&index)
-                .map(|active| built.world.node(active.node));
+            let active = job.tasks.active.get(&index);
+            let place = active.map(|active| built.world.node(active.node));
             let node = place.map(|node| node.report.name.as_str());
-            let state = match node {
-                None => State::Waiting,
+            let past = job.tasks.past.get(&index);
+            let state = match active {
+                Some(active) if active.is_stopping() => State::Preempted,
+                Some(active) if active.attempt > 1 => State::Placed,
                 Some(_) if (index as usize) < stated.running.len() => State::Running,
                 Some(_) => State::Placed,
+                None if past.is_some_and(|past| past.preempted > 0) => State::Preempted,
+                None => State::Waiting,
             };
+            let waits = job.tasks.queued.contains(index);
+            let reason = waits.then(|| {
+                let job = *id;
+                reasons.of_task(TaskId { job, index }).code()
+            });
             tasks.push(Task {
                 job: &stated.name,
                 index,
                 queue: &built.state.queues[stated.queue].name,
                 state,
                 node,
-                reason: (state == State::Waiting).then(&mut reason),
+                reason,
             });
         }
     }

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use jeroboam_core::event::{Event, Placement};
+use jeroboam_core::event::{Event, Placement, QueueChange};
 use jeroboam_core::ids::{JobId, LeaseId, NodeId, QueueId, TaskId};
+use jeroboam_core::job::{AttemptEnd, Outcome};
 use jeroboam_core::queue::QueueSpec;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::site::{NodeReport, SPEED_REFERENCE_MILLI, SiteSpec};
@@ -52,7 +53,8 @@ impl Built {
         let played_ms = HALF_LIVES_MAX * state.policy.usage_half_life_ms;
         let origin_ms = earliest_ms.max(state.now_ms - played_ms);
         // The World's clock is the file's, moved by whole steps of the usage so that it is positive.
-        let moved_ms = STEP_MS - origin_ms.min(0).div_euclid(STEP_MS) * STEP_MS;
+        // It begins with a step, so that a short past is no past yet.
+        let moved_ms = STEP_MS - origin_ms;
         let time = |ms: i64| TimeMs(ms.max(origin_ms) + moved_ms);
         let mut built = Built {
             world: World::default(),
@@ -68,6 +70,7 @@ impl Built {
                 Past::Placed { job, index } => built.place(time(ms), job, index, found)?,
             }
         }
+        built.set_bounds(found)?;
         built.world.move_on(built.now);
         Some(built)
     }
@@ -168,14 +171,48 @@ impl Built {
             None => format!("q{position}"),
         };
         let spec = QueueSpec {
-            name: name.clone(),
-            weight,
             queued_max: Some(u64::MAX),
             submitters: ["*".to_owned()].into(),
+            ..QueueSpec::new(name.clone(), weight)
         };
         self.apply(now, &Event::QueueCreated(spec), at, found)?;
         self.queues[position] = self.world.queues().find(&name).ok()?;
         Some(name)
+    }
+
+    /// Guarantees from the root down, and limits, which what runs may be beyond.
+    fn set_bounds(&mut self, found: &mut Found) -> Option<()> {
+        let mut order: Vec<usize> = (0..self.state.queues.len()).collect();
+        order.sort_by_key(|queue| self.queues[*queue]);
+        for position in order {
+            let queue = &self.state.queues[position];
+            let change = QueueChange {
+                guarantee: Some(queue.guarantee),
+                limit: Some(queue.limit),
+                ..QueueChange::default()
+            };
+            let (at, name) = (queue.at, self.queue_name(position));
+            let event = Event::QueueChanged { name, change };
+            self.apply(self.now, &event, at, found)?;
+        }
+        Some(())
+    }
+
+    /// Ends those who were told to: what is preempted in one round is gone in the next.
+    pub fn end_preempted(&mut self) {
+        let leaving: Vec<TaskId> = self.world.leaving().iter().copied().collect();
+        for task in leaving {
+            let lease = LeaseId {
+                lineage: 1,
+                task,
+                attempt: self.world.jobs()[&task.job].tasks.active[&task.index].attempt,
+            };
+            let end = AttemptEnd::bare(Outcome::Stopped);
+            let ended = self
+                .world
+                .apply(self.now, &Event::AttemptEnded { lease, end });
+            ended.expect("its attempt is open");
+        }
     }
 
     fn queue_name(&self, position: usize) -> String {
@@ -256,6 +293,10 @@ impl Built {
             retries: Vec::new(),
             on_lost_contact: OnLostContact::Restart,
             restartable: true,
+            preemptible: job.preemptible,
+            min: job.min,
+            within: job.within.clone(),
+            running_max: job.running_max,
         }
     }
 
@@ -268,15 +309,27 @@ impl Built {
         found: &mut Found,
     ) -> Option<()> {
         let running = self.state.jobs[position].running[index];
-        let task = TaskId {
-            job: self.jobs[position],
-            index: index as u32,
+        // The gang takes its places with its first task.
+        let gang = self.state.jobs[position].min as usize;
+        let indexes = match index {
+            0 => 0..gang,
+            index if index < gang => return Some(()),
+            index => index..index + 1,
         };
-        let placements = vec![Placement {
-            task,
-            node: NodeId(running.node as u32),
-        }];
-        if let Err(rejected) = self.world.apply(now, &Event::PlanCommitted { placements }) {
+        let job = self.jobs[position];
+        let placement = |index: usize| Placement {
+            task: TaskId {
+                job,
+                index: index as u32,
+            },
+            node: NodeId(self.state.jobs[position].running[index].node as u32),
+        };
+        let event = Event::PlanCommitted {
+            placements: indexes.clone().map(placement).collect(),
+            preemptions: Vec::new(),
+            reservations: None,
+        };
+        if let Err(rejected) = self.world.apply(now, &event) {
             let name = &self.state.nodes[running.node].name;
             let why = match rejected {
                 Rejected::Unplaceable { why, .. } => why,
@@ -291,12 +344,18 @@ impl Built {
             );
             return None;
         }
-        let lease = LeaseId {
-            lineage: 1,
-            task,
-            attempt: 1,
-        };
-        self.apply(now, &Event::AttemptRunning { lease }, running.at, found)
+        for index in indexes {
+            let lease = LeaseId {
+                lineage: 1,
+                task: TaskId {
+                    job,
+                    index: index as u32,
+                },
+                attempt: 1,
+            };
+            self.apply(now, &Event::AttemptRunning { lease }, running.at, found)?;
+        }
+        Some(())
     }
 
     fn apply(&mut self, now: TimeMs, event: &Event, at: At, found: &mut Found) -> Option<()> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jeroboam_core::policy::Policy;
 use jeroboam_core::resources::Resources;
-use jeroboam_core::spec::{TASKS_PER_BATCH_MAX, Taint, WALLTIME_MAX_MS};
+use jeroboam_core::spec::{TASKS_PER_BATCH_MAX, Taint, WALLTIME_MAX_MS, Within};
 
 use super::amounts::{self, Rounded};
 use super::state;
@@ -13,7 +13,7 @@ use crate::batch_file::fields::{self, Fields};
 use crate::batch_file::nearest;
 use crate::batch_file::tree::{At, Node as Tree, Value};
 
-const JOB_FIELDS: [&str; 14] = [
+const JOB_FIELDS: [&str; 16] = [
     "name",
     "queue",
     "priority",
@@ -21,6 +21,8 @@ const JOB_FIELDS: [&str; 14] = [
     "resources",
     "count",
     "min",
+    "within",
+    "running_max",
     "labels",
     "sites",
     "sites_excluded",
@@ -53,6 +55,11 @@ pub struct Job {
     pub priority: i32,
     pub resources: Resources,
     pub count: u32,
+    /// So many of the first tasks go together.
+    pub min: u32,
+    pub within: Option<Within>,
+    pub running_max: Option<u32>,
+    pub preemptible: bool,
     pub labels: BTreeMap<String, String>,
     pub tolerations: BTreeSet<Taint>,
     pub sites: BTreeSet<String>,
@@ -76,7 +83,6 @@ pub struct Running {
 pub fn read(node: &Tree, known: &Known<'_>, found: &mut Found) -> Option<Job> {
     let fields = Fields::of(node, "a job", &JOB_FIELDS, found)?;
     let name = state::name(&fields, "job", found)?;
-    refuse_later(&fields, found);
     let (queue_at, queue) = read_queue(&fields, known, found)?;
     let resources = amounts::resources(&fields, "job", known.policy, Rounded::Up, found)?;
     if resources.is_zero() {
@@ -90,6 +96,22 @@ pub fn read(node: &Tree, known: &Known<'_>, found: &mut Found) -> Option<Job> {
     let count = match fields.take("count") {
         Some(node) => fields::integer(node, 1, TASKS_PER_BATCH_MAX as u32, found)?,
         None => 1,
+    };
+    let min = match fields.take("min") {
+        Some(node) => read_min(node, count, found)?,
+        None => 1,
+    };
+    let preemptible = match fields.take("preemptible") {
+        Some(node) => fields::truth(node, found)?,
+        None => true,
+    };
+    let running_max = match fields.take("running_max") {
+        Some(node) => Some(fields::integer(node, min, u32::MAX, found)?),
+        None => None,
+    };
+    let within = match fields.take("within") {
+        Some(node) => Some(read_within(node, found)?),
+        None => None,
     };
     let priority = match fields.take("priority") {
         Some(node) => fields::integer(node, i32::MIN, i32::MAX, found)?,
@@ -108,6 +130,14 @@ pub fn read(node: &Tree, known: &Known<'_>, found: &mut Found) -> Option<Job> {
             "raise `count`, or take places away",
         );
     }
+    if !running.is_empty() && (running.len() as u32) < min {
+        let what = format!("{} places for {min} tasks that go together", running.len());
+        found.say(
+            running[0].at,
+            what,
+            "a gang holds all of its places or none: name as many as `min`",
+        );
+    }
     Some(Job {
         at: node.at,
         name,
@@ -116,6 +146,10 @@ pub fn read(node: &Tree, known: &Known<'_>, found: &mut Found) -> Option<Job> {
         priority,
         resources,
         count,
+        min,
+        within,
+        running_max,
+        preemptible,
         labels,
         tolerations: amounts::taints(fields.take("tolerations"), found),
         sites: read_sites(&fields, "sites", known, found),
@@ -126,24 +160,28 @@ pub fn read(node: &Tree, known: &Known<'_>, found: &mut Found) -> Option<Job> {
     })
 }
 
-/// What the core does later: gangs and preemption. What says that there is none is fine.
-fn refuse_later(fields: &Fields<'_>, found: &mut Found) {
-    let min = fields
-        .take("min")
-        .map(|node| (node.at, fields::integer(node, 1u32, u32::MAX, found)));
-    if let Some((at, Some(2..))) = min {
-        let what = "not yet: `min` above 1 (tasks placed together or not at all)";
-        found.say(
-            at,
-            what,
-            "leave `min` out; every task is then placed for itself",
-        );
+fn read_min(node: &Tree, count: u32, found: &mut Found) -> Option<u32> {
+    let min = fields::integer(node, 1, TASKS_PER_BATCH_MAX as u32, found)?;
+    if min > count {
+        let what = format!("{min} tasks go together, and the job has {count}");
+        found.say(node.at, what, "raise `count`, or lower `min`");
+        return None;
     }
-    let preemptible = fields.take("preemptible");
-    let preemptible = preemptible.map(|node| (node.at, fields::truth(node, found)));
-    if let Some((at, Some(true))) = preemptible {
-        let what = "not yet: `preemptible: true`, since nothing is preempted in this version";
-        found.say(at, what, "leave `preemptible` out, or say false");
+    Some(min)
+}
+
+/// `site`, `cluster`, or `label:KEY`.
+fn read_within(node: &Tree, found: &mut Found) -> Option<Within> {
+    let text = node.text(found)?;
+    match (text.as_str(), text.strip_prefix("label:")) {
+        ("site", _) => Some(Within::Site),
+        ("cluster", _) => Some(Within::Cluster),
+        (_, Some(key)) if !key.is_empty() => Some(Within::Label(key.to_owned())),
+        _ => {
+            let what = format!("a gang cannot stay within `{text}`");
+            found.say(node.at, what, "write `site`, `cluster` or `label:KEY`");
+            None
+        }
     }
 }
 
@@ -229,7 +267,11 @@ fn read_times(
         Some(node) => read_places(node, known, found)?,
         None => Vec::new(),
     };
-    let first_ms = places.iter().filter_map(|place| place.2).min();
+    // A place of unknown age is old enough to be taken away.
+    let old_ms = known.now_ms - known.policy.preempt_after_ms;
+    let first_ms = places.iter().map(|place| place.2.unwrap_or(old_ms)).min();
+    let any_old = places.iter().any(|place| place.2.is_none());
+    let stated_ms = stated_ms.map(|ms| if any_old { ms.min(old_ms) } else { ms });
     let submit_ms = stated_ms.or(first_ms).unwrap_or(known.now_ms);
     let running = places.into_iter().map(|(at, node, since_ms)| {
         let since_ms = since_ms.unwrap_or(submit_ms);

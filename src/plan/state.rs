@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jeroboam_core::policy::Policy;
+use jeroboam_core::queue::Limit;
 use jeroboam_core::resources::Resources;
 use jeroboam_core::spec::Taint;
 
-use super::amounts::{Rounded, resources, taints};
+use super::amounts::{Rounded, resource_map, resources, sum_up, taints};
 use super::job::{self, Job};
 use crate::batch_file::faults::Found;
 use crate::batch_file::fields::{self, Fields};
@@ -52,6 +53,8 @@ pub struct Queue {
     /// Position of the queue it lies below.
     pub parent: Option<usize>,
     pub weight: u32,
+    pub guarantee: Resources,
+    pub limit: Limit,
 }
 
 /// Reads a state; `None` where its shape is wrong.
@@ -74,7 +77,7 @@ pub fn read(root: &Tree, found: &mut Found) -> Option<State> {
         "node",
         found,
     );
-    let queues = read_queues(list(&fields, "queues", found), found);
+    let queues = read_queues(list(&fields, "queues", found), &policy, found);
     let queue_positions = positions(
         queues.iter().map(|queue| (queue.name.as_str(), queue.at)),
         "queue",
@@ -150,14 +153,6 @@ pub fn name(fields: &Fields<'_>, what: &str, found: &mut Found) -> Option<String
     }
 }
 
-/// Refuses a field of what the core cannot do yet.
-pub fn not_yet(fields: &Fields<'_>, field: &str, found: &mut Found) {
-    if let Some(node) = fields.take(field) {
-        let what = format!("not yet: `{field}` is not in this version's core");
-        found.say(node.at, what, format!("leave `{field}` out"));
-    }
-}
-
 /// Seconds, with up to three decimals, as milliseconds.
 pub fn seconds_ms(node: &Tree, found: &mut Found) -> Option<i64> {
     /// Some thirty thousand years either way.
@@ -216,8 +211,11 @@ fn read_policy(node: &Tree, found: &mut Found) -> Option<Policy> {
             Value::List(_) => serde_json::Value::from(fields::texts(node, found)),
             _ => {
                 let text = node.text(found)?;
-                text.parse::<i64>()
-                    .map_or(serde_json::Value::from(text), serde_json::Value::from)
+                match (text.parse::<i64>(), text.parse::<bool>()) {
+                    (Ok(number), _) => number.into(),
+                    (_, Ok(truth)) => truth.into(),
+                    _ => serde_json::Value::from(text),
+                }
             }
         };
         let mut alone = shipped.clone();
@@ -257,7 +255,7 @@ fn read_node(node: &Tree, policy: &Policy, found: &mut Found) -> Option<Node> {
     })
 }
 
-fn read_queues(entries: &[Tree], found: &mut Found) -> Vec<Queue> {
+fn read_queues(entries: &[Tree], policy: &Policy, found: &mut Found) -> Vec<Queue> {
     let mut parents = Vec::new();
     let mut queues = Vec::new();
     for node in entries {
@@ -267,8 +265,15 @@ fn read_queues(entries: &[Tree], found: &mut Found) -> Vec<Queue> {
         let Some(name) = name(&fields, "queue", found) else {
             continue;
         };
-        not_yet(&fields, "guarantee", found);
-        not_yet(&fields, "limit", found);
+        let amounts = |field: &str, rounded, found: &mut Found| {
+            let node = fields.take(field)?;
+            resource_map(node, field, policy, rounded, found)
+        };
+        let guarantee = amounts("guarantee", Rounded::Up, found);
+        let mut limit = Limit::default();
+        for (dimension, amount) in amounts("limit", Rounded::Down, found).unwrap_or_default() {
+            limit.0[dimension] = Some(amount);
+        }
         let max = jeroboam_core::queue::WEIGHT_MAX;
         let weight = fields
             .take("weight")
@@ -283,6 +288,8 @@ fn read_queues(entries: &[Tree], found: &mut Found) -> Vec<Queue> {
             name,
             parent,
             weight,
+            guarantee: sum_up(guarantee.unwrap_or_default()),
+            limit,
         });
     }
     let known: BTreeMap<String, usize> = queues

@@ -33,15 +33,15 @@ fn the_drf_papers_example() {
         &example(),
         1,
         expect![[r#"
-        JOB  QUEUE  STATE    NODE OR REASON  TASKS  INDEXES
-        a    A      placed   n1                  3  0-2
-        a    A      waiting  busy                7  3-9
-        b    B      placed   n1                  2  0-1
-        b    B      waiting  busy                8  2-9
+            JOB  QUEUE  STATE    NODE OR REASON  TASKS  INDEXES
+            a    A      placed   n1                  3  0-2
+            a    A      waiting  busy                7  3-9
+            b    B      placed   n1                  2  0-1
+            b    B      waiting  busy                8  2-9
 
-        QUEUE  ENTITLED TO            HOLDS
-        A      4.5 cpu, 13GiB memory  3 cpu, 12GiB memory
-        B      4.5 cpu, 5GiB memory   6 cpu, 2GiB memory"#]],
+            QUEUE  ENTITLED TO               HOLDS
+            A      4.5 cpu, 16376MiB memory  3 cpu, 12GiB memory
+            B      4.5 cpu, 2056MiB memory   6 cpu, 2GiB memory"#]],
     );
     let answer = json(&example(), 1);
     let placed = |queue: &str| {
@@ -190,17 +190,18 @@ jobs:
         state,
         1_000,
         expect![[r#"
-        JOB        QUEUE      STATE    NODE OR REASON  TASKS  INDEXES
-        held       cms.top    running  b                   2  0-1
-        held       cms.top    placed   b                   1  2
-        held       cms.top    waiting  busy                2  3-4
-        labelled   cms.higgs  placed   a                   2  0-1
-        elsewhere  cms.higgs  placed   b                   1  0
+            JOB        QUEUE      STATE    NODE OR REASON  TASKS  INDEXES
+            held       cms.top    running  b                   2  0-1
+            held       cms.top    placed   b                   1  2
+            held       cms.top    waiting  reserved            1  3
+            held       cms.top    waiting  busy                1  4
+            labelled   cms.higgs  placed   a                   2  0-1
+            elsewhere  cms.higgs  placed   b                   1  0
 
-        QUEUE      ENTITLED TO  HOLDS
-        cms        8 cpu        6 cpu
-        cms.higgs  3 cpu        3 cpu
-        cms.top    5 cpu        3 cpu"#]],
+            QUEUE      ENTITLED TO  HOLDS
+            cms        8 cpu        6 cpu
+            cms.higgs  3 cpu        3 cpu
+            cms.top    5 cpu        3 cpu"#]],
     );
 }
 
@@ -297,15 +298,15 @@ jobs:
         state,
         1,
         expect![[r#"
-        JOB      QUEUE  STATE    NODE OR REASON        TASKS  INDEXES
-        wide     q      waiting  too-large                 1  0
-        tainted  q      waiting  taints-not-tolerated      1  0
-        label    q      waiting  labels-unmatched          1  0
-        many     q      placed   m                         2  0-1
-        many     q      waiting  busy                      1  2
+            JOB      QUEUE  STATE    NODE OR REASON        TASKS  INDEXES
+            wide     q      waiting  too-large                 1  0
+            tainted  q      waiting  taints-not-tolerated      1  0
+            label    q      waiting  labels-unmatched          1  0
+            many     q      placed   m                         2  0-1
+            many     q      waiting  reserved                  1  2
 
-        QUEUE  ENTITLED TO  HOLDS
-        q      3 cpu        2 cpu"#]],
+            QUEUE  ENTITLED TO  HOLDS
+            q      3 cpu        2 cpu"#]],
     );
     check(
         "queues: [{name: q}]\njobs: [{name: j, queue: q, resources: {cpu: 1}}]",

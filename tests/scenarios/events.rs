@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use jeroboam_core::event::{Event, Placement, QueueChange, Selection, Verb};
 use jeroboam_core::ids::{LeaseId, NodeId, TaskId};
-use jeroboam_core::queue::QueueSpec;
+use jeroboam_core::queue::{Limit, QueueSpec};
+use jeroboam_core::resources::Resources;
 use jeroboam_core::site::Closing;
+use jeroboam_core::world::World;
 
 use crate::runner::{Runner, START};
 use crate::words::Words;
@@ -35,6 +37,8 @@ impl Runner {
             "queue" => Event::QueueCreated(QueueSpec {
                 name: name(),
                 weight: line.parse(line.or("weight", "1")),
+                guarantee: guarantee(line, &self.world).unwrap_or_default(),
+                limit: limit(line, &self.world).unwrap_or_default(),
                 queued_max: line.option("queued_max").map(|text| line.parse(text)),
                 submitters: submitters(line).unwrap_or_else(|| ["*".to_string()].into()),
             }),
@@ -45,6 +49,8 @@ impl Runner {
                     queued_max: line.option("queued_max").map(|text| line.parse(text)),
                     cordon: line.option("cordon").map(str::to_string),
                     submitters: submitters(line),
+                    guarantee: guarantee(line, &self.world),
+                    limit: limit(line, &self.world),
                 },
             },
             "submit" => self.submit(line, below),
@@ -116,6 +122,8 @@ impl Runner {
         };
         Event::PlanCommitted {
             placements: line.from(1).chunks(2).map(placement).collect(),
+            preemptions: Vec::new(),
+            reservations: None,
         }
     }
 
@@ -185,4 +193,20 @@ impl Runner {
 fn submitters(line: &Words<'_>) -> Option<BTreeSet<String>> {
     let names = line.option("submitters")?;
     Some(names.split(',').map(str::to_string).collect())
+}
+
+fn guarantee(line: &Words<'_>, world: &World) -> Option<Resources> {
+    let mut guarantee = Resources::ZERO;
+    for (dimension, amount) in line.amounts("guarantee", world)? {
+        guarantee[dimension] = amount;
+    }
+    Some(guarantee)
+}
+
+fn limit(line: &Words<'_>, world: &World) -> Option<Limit> {
+    let mut limit = Limit::default();
+    for (dimension, amount) in line.amounts("limit", world)? {
+        limit.0[dimension] = Some(amount);
+    }
+    Some(limit)
 }

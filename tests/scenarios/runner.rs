@@ -156,12 +156,17 @@ impl Runner {
 
     /// Commits a plan: exactly its grants come out, and no node holds too much.
     pub fn commit(&mut self, plan: &Plan) {
-        let event = Event::PlanCommitted {
-            placements: plan.placements.clone(),
-        };
+        let event = plan.clone().into_event();
         let effects = self.apply(&event).expect("a plan of this World is taken");
-        assert_eq!(effects.len(), plan.placements.len());
-        for (effect, placement) in effects.iter().zip(&plan.placements) {
+        let stops = plan.preemptions.len();
+        assert_eq!(effects.len(), stops + plan.placements.len());
+        for (effect, preemption) in effects.iter().zip(&plan.preemptions) {
+            assert!(
+                matches!(effect, Effect::Stop { lease, .. } if lease.task == preemption.task),
+                "a preemption does something else than stop: {effect:?}"
+            );
+        }
+        for (effect, placement) in effects[stops..].iter().zip(&plan.placements) {
             let Effect::Grant { site, lease } = effect else {
                 panic!("a plan does something else than grant: {effect:?}");
             };
@@ -216,7 +221,7 @@ impl Runner {
 
     fn round(&mut self, sums: bool) {
         let plan = self.plan();
-        let placed = tell::placements(&plan, &self.world);
+        let placed = tell::plan(&plan, &self.world);
         self.commit(&plan);
         if sums {
             let told = describe::sums(&self.world);

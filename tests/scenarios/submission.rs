@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jeroboam_core::spec::{
-    BatchSpec, Coe, FailureClass, JobSpec, Needs, OnLostContact, RetryRule, Taint,
+    BatchSpec, Coe, FailureClass, JobSpec, Needs, OnLostContact, RetryRule, Taint, Within,
 };
 use jeroboam_core::world::World;
 
@@ -55,6 +55,10 @@ fn job(line: &Words<'_>, world: &World) -> JobSpec {
             other => line.fail(&format!("lost={other}")),
         },
         restartable: !line.has("once"),
+        preemptible: !line.has("fixed"),
+        min: line.parse(line.or("min", "1")),
+        within: line.option("within").map(within),
+        running_max: line.option("running_max").map(|text| line.parse(text)),
     }
 }
 
@@ -98,5 +102,14 @@ fn retry(line: &Words<'_>, rule: &str) -> RetryRule {
         exit_codes,
         classes,
         times: line.parse(times),
+    }
+}
+
+/// `site`, `cluster` or the key of a label.
+fn within(text: &str) -> Within {
+    match text {
+        "site" => Within::Site,
+        "cluster" => Within::Cluster,
+        key => Within::Label(key.to_string()),
     }
 }

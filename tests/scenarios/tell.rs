@@ -1,13 +1,13 @@
 //! The core's answers in words.
 
 use jeroboam_core::effect::Effect;
-use jeroboam_core::ids::NodeId;
+use jeroboam_core::ids::{NodeId, TaskId};
 use jeroboam_core::job::{AttemptRecord, Outcome};
 use jeroboam_core::ranges::RangeSet;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::resources::{CPU, DISK, EXTENDED, GPU, MEMORY, Resources};
 use jeroboam_core::round::Plan;
-use jeroboam_core::round::explain::waiting_reason;
+use jeroboam_core::round::explain::Reasons;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 use jeroboam_units::{Bytes, Cores};
@@ -77,12 +77,42 @@ pub fn placements(plan: &Plan, world: &World) -> Vec<String> {
     runs.iter().map(tell).collect()
 }
 
-/// Placements and failed classes of a plan that is not committed.
+/// What a plan decides besides placements.
+pub fn decisions(plan: &Plan, world: &World) -> Vec<String> {
+    let mut told: Vec<String> = plan
+        .preemptions
+        .iter()
+        .map(|preemption| format!("preempted {} for {}", preemption.task, preemption.by))
+        .collect();
+    for reservation in plan.reservations.iter().flatten() {
+        let indexes: RangeSet = reservation
+            .tasks
+            .iter()
+            .map(|index| (*index, *index))
+            .collect();
+        let places: Vec<String> = reservation
+            .places
+            .iter()
+            .map(|place| self::place(world, place.node))
+            .collect();
+        let how = if reservation.freed {
+            "freed"
+        } else {
+            "reserved"
+        };
+        told.push(format!(
+            "{how} for {}[{indexes}] {}",
+            reservation.job,
+            places.join(" ")
+        ));
+    }
+    told
+}
+
+/// All of a plan that is not committed.
 pub fn plan(plan: &Plan, world: &World) -> Vec<String> {
     let mut told = placements(plan, world);
-    for (class, reason) in &plan.failed {
-        told.push(format!("fails {class}: {}", reason.code()));
-    }
+    told.extend(decisions(plan, world));
     told
 }
 
@@ -94,13 +124,18 @@ pub fn place(world: &World, node: NodeId) -> String {
 
 /// Why each job with queued tasks waits.
 pub fn waiting(world: &World, now: TimeMs) -> Vec<String> {
+    let mut reasons = Reasons::new(world, now);
     let waits = world
         .jobs()
         .values()
         .filter(|job| !job.tasks.queued.is_empty());
     waits
         .map(|job| {
-            let reason = waiting_reason(world, now, job.queue, &job.spec.needs);
+            let first = job.tasks.queued.first().unwrap_or_default();
+            let reason = reasons.of_task(TaskId {
+                job: job.id,
+                index: first,
+            });
             format!("waits {}[{}]: {}", job.id, job.tasks.queued, reason.code())
         })
         .collect()

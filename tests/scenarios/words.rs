@@ -116,6 +116,28 @@ impl<'l> Words<'l> {
         amounts
     }
 
+    /// The amounts of an option such as `guarantee=cpu:4,gpu:2`, by dimension.
+    pub fn amounts(&self, key: &str, world: &World) -> Option<Vec<(usize, i64)>> {
+        self.option(key)?;
+        let amount = |(name, text): (String, String)| match name.as_str() {
+            "cpu" => (CPU, self.parse::<Cores>(&text).0),
+            "memory" => (MEMORY, self.parse::<Bytes>(&text).mib_ceil()),
+            "disk" => (DISK, self.parse::<Bytes>(&text).mib_ceil()),
+            "gpu" => (GPU, self.parse(&text)),
+            name => match world.policy().extended_dimension(name) {
+                Some(dimension) => (dimension, self.parse(&text)),
+                None => self.fail(&format!("{key}: there is no resource `{name}`")),
+            },
+        };
+        let pairs = self.pairs(key).into_iter();
+        Some(
+            pairs
+                .filter(|(name, _)| !name.is_empty())
+                .map(amount)
+                .collect(),
+        )
+    }
+
     /// Gives up on the story.
     pub fn fail(&self, what: &str) -> ! {
         panic!("{}: {what}", self.place)

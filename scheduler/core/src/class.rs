@@ -2,7 +2,8 @@
 //! what failed for one is not tried for another in the same round.
 
 use crate::ids::ClassId;
-use crate::spec::Needs;
+use crate::resources::Resources;
+use crate::spec::{Gang, Needs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -10,13 +11,14 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClassTable {
     entries: Vec<Option<Entry>>,
-    by_needs: BTreeMap<Needs, ClassId>,
+    by_key: BTreeMap<(Needs, Gang), ClassId>,
     free: Vec<ClassId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
     needs: Needs,
+    gang: Gang,
     jobs: u64,
 }
 
@@ -29,6 +31,23 @@ impl ClassTable {
         &self.entry(class).needs
     }
 
+    /// How many tasks of the class go at once.
+    ///
+    /// # Panics
+    /// As [`ClassTable::needs`].
+    pub fn gang(&self, class: ClassId) -> &Gang {
+        &self.entry(class).gang
+    }
+
+    /// What all tasks that go at once ask for together.
+    ///
+    /// # Panics
+    /// As [`ClassTable::needs`].
+    pub fn cost(&self, class: ClassId) -> Resources {
+        let entry = self.entry(class);
+        entry.needs.resources.times(entry.gang.size.into())
+    }
+
     /// Jobs in memory of a class in use.
     pub fn jobs(&self, class: ClassId) -> u64 {
         self.entry(class).jobs
@@ -36,7 +55,7 @@ impl ClassTable {
 
     /// Classes in use.
     pub fn iter(&self) -> impl Iterator<Item = ClassId> + '_ {
-        self.by_needs.values().copied()
+        self.by_key.values().copied()
     }
 
     /// An upper bound of the ids in use.
@@ -51,8 +70,9 @@ impl ClassTable {
     }
 
     /// The class of these needs, counted for one more job.
-    pub(crate) fn intern(&mut self, needs: &Needs) -> ClassId {
-        if let Some(class) = self.by_needs.get(needs) {
+    pub(crate) fn intern(&mut self, needs: &Needs, gang: &Gang) -> ClassId {
+        let key = (needs.clone(), gang.clone());
+        if let Some(class) = self.by_key.get(&key) {
             let entry = self.entries[class.index()].as_mut();
             entry.expect("a class with needs is in use").jobs += 1;
             return *class;
@@ -63,9 +83,10 @@ impl ClassTable {
         });
         self.entries[class.index()] = Some(Entry {
             needs: needs.clone(),
+            gang: gang.clone(),
             jobs: 1,
         });
-        self.by_needs.insert(needs.clone(), class);
+        self.by_key.insert(key, class);
         class
     }
 
@@ -75,7 +96,8 @@ impl ClassTable {
         let entry = slot.as_mut().expect("a job's class is in use");
         entry.jobs -= 1;
         if entry.jobs == 0 {
-            self.by_needs.remove(&entry.needs);
+            let key = (entry.needs.clone(), entry.gang.clone());
+            self.by_key.remove(&key);
             *slot = None;
             self.free.push(class);
         }

@@ -3,8 +3,10 @@
 use crate::ids::{BatchId, JobId, LeaseId, NodeId, TaskId};
 use crate::job::AttemptEnd;
 use crate::policy::Policy;
-use crate::queue::QueueSpec;
+use crate::queue::{Limit, QueueSpec};
 use crate::ranges::RangeSet;
+use crate::reservation::Reservation;
+use crate::resources::Resources;
 use crate::site::{Closing, NodeReport, SiteSpec};
 use crate::spec::BatchSpec;
 use crate::time::TimeMs;
@@ -80,10 +82,14 @@ pub enum Event {
         /// To which tasks.
         selection: Selection,
     },
-    /// A round placed tasks.
+    /// A round has decided.
     PlanCommitted {
-        /// In the order in which they were decided.
+        /// Places given, in the order in which they were decided.
         placements: Vec<Placement>,
+        /// Places taken away.
+        preemptions: Vec<Preemption>,
+        /// All there are from now on, oldest first; `None` where nothing changed.
+        reservations: Option<Vec<Reservation>>,
     },
     /// A site's inventory was accepted: this session is its current one.
     SessionOpened {
@@ -158,6 +164,10 @@ pub struct QueueChange {
     pub cordon: Option<String>,
     /// Who may submit.
     pub submitters: Option<BTreeSet<String>>,
+    /// What is its own whenever it asks for it.
+    pub guarantee: Option<Resources>,
+    /// What it may hold at most.
+    pub limit: Option<Limit>,
 }
 
 /// What can be done to tasks by hand.
@@ -189,4 +199,13 @@ pub struct Placement {
     pub task: TaskId,
     /// Where.
     pub node: NodeId,
+}
+
+/// A task loses its place and waits again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preemption {
+    /// Which.
+    pub task: TaskId,
+    /// For a task of this job.
+    pub by: JobId,
 }

@@ -61,8 +61,10 @@ pub struct Job {
     pub queue: QueueId,
     /// As submitted.
     pub spec: JobSpec,
-    /// Of `spec.needs`.
+    /// Of `spec.needs` and of how many tasks go next at once.
     pub class: ClassId,
+    /// Of `spec.needs` for a task that goes for itself.
+    pub alone: ClassId,
     /// When.
     pub submitted: TimeMs,
     /// Jobs of the batch that must have succeeded first.
@@ -77,7 +79,7 @@ pub struct Job {
     pub totals: Totals,
 }
 
-/// Every index below the job's count is in exactly one of these, `past` apart.
+/// Every index below the job's count is in exactly one of these, `past` and `gang` apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tasks {
     /// By hand, until released.
@@ -96,6 +98,8 @@ pub struct Tasks {
     pub cancelled: BTreeMap<CancelledWhy, RangeSet>,
     /// What tasks that have not succeeded used up so far.
     pub past: BTreeMap<u32, Past>,
+    /// Tasks that have not ended and get their places together or not at all.
+    pub gang: RangeSet,
 }
 
 /// A task that holds a place.
@@ -113,6 +117,23 @@ pub struct Active {
     pub state: ActiveState,
 }
 
+impl Active {
+    /// True if its task is to be cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(
+            self.state,
+            ActiveState::Stopping {
+                why: StopWhy::Cancelled(_)
+            }
+        )
+    }
+
+    /// True if it was told to end.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.state, ActiveState::Stopping { .. })
+    }
+}
+
 /// How far an attempt is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ActiveState {
@@ -127,9 +148,23 @@ pub enum ActiveState {
     },
     /// It is to end; the place is taken until that is confirmed.
     Stopping {
-        /// What it becomes then.
-        why: CancelledWhy,
+        /// What decides what it becomes then.
+        why: StopWhy,
     },
+}
+
+/// Why a running attempt is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StopWhy {
+    /// The task is cancelled.
+    Cancelled(CancelledWhy),
+    /// Its place is wanted for a queue below its guarantee; the task waits again.
+    Preempted {
+        /// For a task of this job.
+        by: JobId,
+    },
+    /// Another of its gang lost its place; the gang waits again, together.
+    GangBroken,
 }
 
 /// Why a task failed for good.
@@ -149,6 +184,8 @@ pub enum FailedReason {
     Outputs,
     /// Lost too often, or not restartable.
     Lost,
+    /// Preempted, and not restartable.
+    Preempted,
 }
 
 /// Why a task was cancelled.
@@ -158,6 +195,8 @@ pub enum CancelledWhy {
     User,
     /// A job it depends on did not succeed.
     Dependency,
+    /// Another of its gang failed for good.
+    Gang,
 }
 
 /// What a task has used up.
@@ -171,6 +210,8 @@ pub struct Past {
     pub rule_uses: Vec<u32>,
     /// How many attempts never ran since the task was last queued by hand.
     pub not_run: u32,
+    /// How many were preempted, ever.
+    pub preempted: u32,
 }
 
 /// How an attempt ended, as its shim or agent reported.
@@ -196,6 +237,10 @@ pub enum Outcome {
     StartFailed(String),
     /// Exit code 0, but an output is missing or too large; which.
     OutputsFailed(String),
+    /// Its place was taken away for this job; said by the World alone.
+    Preempted(JobId),
+    /// Another of its gang lost its place; said by the World alone.
+    GangBroken,
 }
 
 /// What an ended attempt used.
@@ -298,13 +343,76 @@ impl Job {
         self.tasks.succeeded.len() == u64::from(self.spec.count)
     }
 
+    /// How many of its tasks go next at once, and how many may hold a place now.
+    ///
+    /// A gang goes only when all of it waits, the others only while it holds its places.
+    pub fn ready(&self) -> Ready {
+        let tasks = &self.tasks;
+        let queued = tasks.queued.len();
+        let room = match self.spec.running_max {
+            None => queued,
+            Some(max) => u64::from(max).saturating_sub(tasks.active.len() as u64),
+        };
+        let members = tasks.gang.len();
+        if members == 0 || tasks.gang_holds() {
+            return Ready {
+                size: 1,
+                tasks: queued.min(room),
+            };
+        }
+        let waits = tasks.queued.intersection(&tasks.gang).len() == members;
+        Ready {
+            size: members as u32,
+            tasks: if waits && room >= members {
+                queued.min(room)
+            } else {
+                0
+            },
+        }
+    }
+
+    /// The tasks that go next at once: the gang, or the first that waits at `from` or
+    /// behind, of those that are not `taken` yet.
+    pub fn next_tasks(&self, size: u32, from: u32, taken: &BTreeSet<u32>) -> Option<Vec<u32>> {
+        if size > 1 {
+            let free = |index: &u32| !taken.contains(index);
+            let members: Vec<u32> = self.tasks.gang.iter().filter(free).collect();
+            return (members.len() == size as usize).then_some(members);
+        }
+        let mut from = from;
+        loop {
+            let index = self.tasks.queued.first_from(from)?;
+            if !taken.contains(&index) {
+                return Some(vec![index]);
+            }
+            from = index + 1;
+        }
+    }
+
     /// The number of the next attempt of a task.
     pub fn next_attempt(&self, index: u32) -> u32 {
         self.tasks.past.get(&index).map_or(0, |past| past.attempts) + 1
     }
 }
 
+/// What of a job could go now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    /// At once.
+    pub size: u32,
+    /// In all; 0 where nothing can go.
+    pub tasks: u64,
+}
+
 impl Tasks {
+    /// True if every task of the gang that has not ended holds a place and may keep it.
+    pub fn gang_holds(&self) -> bool {
+        let holds = |active: &Active| !active.is_stopping();
+        self.gang
+            .iter()
+            .all(|index| self.active.get(&index).is_some_and(holds))
+    }
+
     /// Tasks in an end state.
     pub fn ended(&self) -> u64 {
         let failed: u64 = self.failed.values().map(RangeSet::len).sum();

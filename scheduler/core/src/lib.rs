@@ -20,6 +20,7 @@ pub mod queue;
 pub mod ranges;
 pub mod reason;
 pub mod rejected;
+pub mod reservation;
 pub mod resources;
 pub mod round;
 pub mod site;

@@ -32,6 +32,21 @@ pub struct Policy {
     pub memory_exponent_inner: u32,
     /// Exponent of the memory at leaf queues; 0 forgets history.
     pub memory_exponent_leaf: u32,
+    /// Nodes held back for reservations at most; fewer where there are few nodes.
+    pub reservations_max: u32,
+    /// How far behind the best a queue may be and still pass it, in thousandths of the
+    /// best one's key: of those the widest task goes first.
+    pub pass_permille: u32,
+    /// How much of a reservation is held back in the pool at least, in thousandths of
+    /// what it asks for; at most 100 where there are 20 nodes or fewer.
+    pub hold_permille: u32,
+    /// Tasks preempted in one round, at most.
+    pub preemptions_per_round_max: u32,
+    /// Nothing is preempted before it has had its place for so long, in milliseconds.
+    pub preempt_after_ms: i64,
+    /// Jobs that cannot be preempted stay inside their queues' guarantees, so that no
+    /// guarantee ever waits for them to end.
+    pub non_preemptible_within_guarantee: bool,
     /// From SIGTERM to SIGKILL, in milliseconds.
     pub grace_ms: i64,
     /// A task that was lost this often is not tried again.
@@ -54,6 +69,12 @@ impl Default for Policy {
             usage_half_life_ms: 48 * HOUR_MS,
             memory_exponent_inner: 8,
             memory_exponent_leaf: 4,
+            reservations_max: 16,
+            pass_permille: 50,
+            hold_permille: 250,
+            preemptions_per_round_max: 1_000,
+            preempt_after_ms: 300_000,
+            non_preemptible_within_guarantee: false,
             grace_ms: 10_000,
             lost_attempts_max: 5,
             queued_max: 5_000_000,
@@ -69,7 +90,7 @@ impl Policy {
     /// # Errors
     /// The first key out of bounds, with its place and remedy.
     pub fn validate(&self) -> Result<(), Rejected> {
-        let bounds: [(&str, i64, i64, i64); 10] = [
+        let bounds: [(&str, i64, i64, i64); 15] = [
             (
                 "placements_per_round_max",
                 self.placements_per_round_max.into(),
@@ -96,6 +117,21 @@ impl Policy {
                 self.memory_exponent_leaf.into(),
                 0,
                 16,
+            ),
+            ("reservations_max", self.reservations_max.into(), 0, 64),
+            ("pass_permille", self.pass_permille.into(), 0, 1_000),
+            ("hold_permille", self.hold_permille.into(), 0, 1_000),
+            (
+                "preemptions_per_round_max",
+                self.preemptions_per_round_max.into(),
+                0,
+                100_000,
+            ),
+            (
+                "preempt_after_ms",
+                self.preempt_after_ms,
+                0,
+                10_000 * HOUR_MS,
             ),
             ("grace_ms", self.grace_ms, 0, HOUR_MS),
             ("lost_attempts_max", self.lost_attempts_max.into(), 1, 1_000),

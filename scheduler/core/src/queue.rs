@@ -5,7 +5,7 @@
 
 use crate::ids::{ClassId, JobId, QueueId};
 use crate::rejected::Rejected;
-use crate::resources::Resources;
+use crate::resources::{AMOUNT_MAX, DIMENSIONS, Resources};
 use crate::time::TimeMs;
 use crate::usage::Usage;
 use serde::{Deserialize, Serialize};
@@ -28,10 +28,45 @@ pub struct QueueSpec {
     pub name: String,
     /// Share among its siblings; 0 gets what the others leave.
     pub weight: u32,
+    /// What is its own whenever it asks for it; what lies below a queue may be
+    /// guaranteed no more than the queue itself.
+    pub guarantee: Resources,
+    /// What it may hold at most.
+    pub limit: Limit,
     /// Waiting tasks at most, held and blocked ones too; `None` takes the policy's.
     pub queued_max: Option<u64>,
     /// Who may submit here and below; `*` is everybody.
     pub submitters: BTreeSet<String>,
+}
+
+/// What may be held at most, per resource; `None` is as much as there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit(pub [Option<i64>; DIMENSIONS]);
+
+impl Limit {
+    /// As amounts; where there is no limit, one that nothing reaches.
+    pub fn amounts(&self) -> Resources {
+        Resources(self.0.map(|amount| amount.unwrap_or(AMOUNT_MAX)))
+    }
+
+    /// True if `amount` is more than is allowed of what `asked` asks for.
+    pub fn exceeded(&self, amount: &Resources, asked: &Resources) -> bool {
+        (0..DIMENSIONS).any(|d| asked[d] > 0 && self.0[d].is_some_and(|max| amount[d] > max))
+    }
+}
+
+impl QueueSpec {
+    /// A queue of this name and weight, with no guarantee and no limit.
+    pub fn new(name: impl Into<String>, weight: u32) -> Self {
+        QueueSpec {
+            name: name.into(),
+            weight,
+            guarantee: Resources::ZERO,
+            limit: Limit::default(),
+            queued_max: None,
+            submitters: BTreeSet::new(),
+        }
+    }
 }
 
 /// One queue of the tree.
@@ -49,6 +84,8 @@ pub struct Queue {
     pub cordoned: Option<String>,
     /// Sum over open leases.
     pub held: Resources,
+    /// The part of it that nothing may preempt.
+    pub held_fixed: Resources,
     /// Tasks with an open lease.
     pub running: u64,
     /// Tasks that wait for a place.
@@ -97,10 +134,8 @@ pub struct QueueTree {
 impl Default for QueueTree {
     fn default() -> Self {
         let spec = QueueSpec {
-            name: String::new(),
-            weight: 1,
             queued_max: Some(u64::MAX),
-            submitters: BTreeSet::new(),
+            ..QueueSpec::new("", 1)
         };
         QueueTree {
             queues: vec![Queue::new(QueueId::ROOT, spec, None)],
@@ -118,6 +153,7 @@ impl Queue {
             children: Vec::new(),
             cordoned: None,
             held: Resources::ZERO,
+            held_fixed: Resources::ZERO,
             running: 0,
             queued: 0,
             waiting: 0,
@@ -183,6 +219,21 @@ impl QueueTree {
         std::iter::successors(Some(from), |id| self.queue(*id).parent)
     }
 
+    /// The children of the lowest queue above both, toward one and toward the other;
+    /// `None` where one is, or is above, the other.
+    pub fn fork(&self, one: QueueId, other: QueueId) -> Option<(QueueId, QueueId)> {
+        let down = |from: QueueId| {
+            let mut path: Vec<QueueId> = self.path(from).collect();
+            path.reverse();
+            path
+        };
+        let (one, other) = (down(one), down(other));
+        one.iter()
+            .zip(&other)
+            .find(|(one, other)| one != other)
+            .map(|(one, other)| (*one, *other))
+    }
+
     /// Why nothing starts from a queue, if it or one above is cordoned.
     pub fn cordoned(&self, id: QueueId) -> Option<(QueueId, &str)> {
         self.path(id)
@@ -195,6 +246,34 @@ impl QueueTree {
             let submitters = &self.queue(id).spec.submitters;
             submitters.contains("*") || submitters.contains(who)
         })
+    }
+
+    /// Children may together be guaranteed no more than their parent; `spec` stands for
+    /// the child `changed`, or for a new one. Below the root there is no such bound.
+    pub(crate) fn check_guarantee(
+        &self,
+        parent: QueueId,
+        changed: Option<QueueId>,
+        spec: &QueueSpec,
+    ) -> Result<(), Rejected> {
+        if parent == QueueId::ROOT {
+            return Ok(());
+        }
+        let parent = self.queue(parent);
+        let others = parent.children.iter().filter(|id| Some(**id) != changed);
+        let sum = others.fold(spec.guarantee, |sum, id| {
+            sum.plus(&self.queue(*id).spec.guarantee)
+        });
+        check_sum(&parent.spec, &sum)
+    }
+
+    /// A changed guarantee still covers those of the queues below.
+    pub(crate) fn check_covers(&self, id: QueueId, spec: &QueueSpec) -> Result<(), Rejected> {
+        let children = self.queue(id).children.iter();
+        let sum = children.fold(Resources::ZERO, |sum, id| {
+            sum.plus(&self.queue(*id).spec.guarantee)
+        });
+        check_sum(spec, &sum)
     }
 
     /// Adds a queue below the one its name says.
@@ -223,6 +302,7 @@ impl QueueTree {
                 parent: self.queue(parent).spec.name.clone(),
             });
         }
+        self.check_guarantee(parent, None, &spec)?;
         let id = QueueId(self.queues.len() as u32);
         self.by_name.insert(spec.name.clone(), id);
         self.queue_mut(parent).children.push(id);
@@ -231,7 +311,21 @@ impl QueueTree {
     }
 }
 
-/// Checks name, weight and submitters.
+fn check_sum(parent: &QueueSpec, sum: &Resources) -> Result<(), Rejected> {
+    match (0..DIMENSIONS).find(|d| sum[*d] > parent.guarantee[*d]) {
+        None => Ok(()),
+        Some(d) => Err(Rejected::invalid(
+            "queue.guarantee",
+            format!(
+                "the queues below `{}` would together be guaranteed {} of resource {d}, it itself {}",
+                parent.name, sum[d], parent.guarantee[d]
+            ),
+            "raise the parent's guarantee first, or lower those below",
+        )),
+    }
+}
+
+/// Checks name, weight, guarantee, limit and submitters.
 pub(crate) fn check_spec(spec: &QueueSpec) -> Result<(), Rejected> {
     let segments: Vec<&str> = spec.name.split('.').collect();
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
@@ -250,6 +344,29 @@ pub(crate) fn check_spec(spec: &QueueSpec) -> Result<(), Rejected> {
             spec.weight.into(),
             0,
             WEIGHT_MAX.into(),
+        ));
+    }
+    let limit = spec.limit.amounts();
+    if !spec.guarantee.is_valid()
+        || limit
+            .0
+            .iter()
+            .any(|amount| !(0..=AMOUNT_MAX).contains(amount))
+    {
+        return Err(Rejected::invalid(
+            "queue",
+            format!(
+                "guarantee or limit of `{}` is negative or absurd",
+                spec.name
+            ),
+            "use amounts that a federation can have",
+        ));
+    }
+    if (0..DIMENSIONS).any(|d| spec.guarantee[d] > limit[d]) {
+        return Err(Rejected::invalid(
+            "queue.guarantee",
+            format!("`{}` is guaranteed more than its limit", spec.name),
+            "lower the guarantee, or raise the limit",
         ));
     }
     if spec.submitters.len() > crate::spec::LIST_MAX {

@@ -40,17 +40,47 @@ pub enum WaitingReason {
     QueueCordoned,
     /// Every node refuses; this is the closest that one came.
     Refused(Refusal),
+    /// There are places, but not as many at once as the gang needs.
+    Gang,
+    /// Others of its gang are held, or have not left their places yet.
+    GangIncomplete,
+    /// As many tasks of the job as it allows hold a place.
+    RunningMax,
+    /// The queue, or one above it, would hold more than its limit.
+    QueueLimit,
+    /// Nothing that runs in its stead may be preempted: its guarantee waits.
+    NonPreemptible,
+    /// Room is kept for it, and it will fit there soonest.
+    Reserved,
+    /// Those who had its place are told to end.
+    Preempting,
+    /// A place would fit, but the room is held back for reservations of others.
+    HeldBack,
     /// A place would fit, but others go first; the next round continues.
     OthersFirst,
 }
 
 impl WaitingReason {
+    /// Of two, the one that is closer to a place.
+    #[must_use]
+    pub fn closer(self, other: WaitingReason) -> WaitingReason {
+        self.max(other)
+    }
+
     /// Stable name in outputs and metrics.
     pub fn code(self) -> &'static str {
         match self {
             WaitingReason::NoNodes => "no-nodes",
             WaitingReason::QueueCordoned => "queue-cordoned",
             WaitingReason::Refused(refusal) => refusal.code(),
+            WaitingReason::Gang => "gang",
+            WaitingReason::GangIncomplete => "gang-incomplete",
+            WaitingReason::RunningMax => "running-max",
+            WaitingReason::QueueLimit => "queue-limit",
+            WaitingReason::NonPreemptible => "non-preemptible",
+            WaitingReason::Reserved => "reserved",
+            WaitingReason::Preempting => "preempting",
+            WaitingReason::HeldBack => "held-back",
             WaitingReason::OthersFirst => "others-first",
         }
     }
@@ -61,6 +91,22 @@ impl WaitingReason {
             WaitingReason::NoNodes => "no site has reported any node yet",
             WaitingReason::QueueCordoned => "the queue, or one above it, is cordoned",
             WaitingReason::Refused(refusal) => refusal.text(),
+            WaitingReason::Gang => "there are places, but not as many at once as the gang needs",
+            WaitingReason::GangIncomplete => {
+                "others of its gang are held, or have not left their places yet"
+            }
+            WaitingReason::RunningMax => "as many tasks of the job as it allows hold a place",
+            WaitingReason::QueueLimit => {
+                "the queue, or one above it, would hold more than its limit"
+            }
+            WaitingReason::NonPreemptible => {
+                "its queue is below its guarantee, but nothing that could make room may be preempted"
+            }
+            WaitingReason::Reserved => "room is kept for it where it will fit soonest",
+            WaitingReason::Preempting => "those who had its place were told to end",
+            WaitingReason::HeldBack => {
+                "a place would fit, but room is held back for wider work whose turn it is"
+            }
             WaitingReason::OthersFirst => "a place would fit, but others go first",
         }
     }
@@ -73,6 +119,22 @@ impl WaitingReason {
                 "`jero queue uncordon NAME` lifts it; `jero queues` shows by whom and why"
             }
             WaitingReason::Refused(refusal) => refusal.remedy(),
+            WaitingReason::Gang => "wait, or lower `min`",
+            WaitingReason::GangIncomplete => "release the others (`jero release`), or wait",
+            WaitingReason::RunningMax => "wait, or submit with a larger `running_max`",
+            WaitingReason::QueueLimit => {
+                "wait until something of the queue ends; `jero queues` shows limits and what is held"
+            }
+            WaitingReason::NonPreemptible => {
+                "wait until something ends; `non_preemptible_within_guarantee` in the policy avoids this"
+            }
+            WaitingReason::Reserved => {
+                "wait; a shorter `walltime` of what runs there would bring it closer"
+            }
+            WaitingReason::Preempting => "wait; it starts as soon as they are gone",
+            WaitingReason::HeldBack => {
+                "wait, or give a `walltime` that ends before the reserved room is needed"
+            }
             WaitingReason::OthersFirst => "wait; the queue's share decides (`jero queues`)",
         }
     }
@@ -82,6 +144,14 @@ impl WaitingReason {
         let own = [
             WaitingReason::NoNodes,
             WaitingReason::QueueCordoned,
+            WaitingReason::Gang,
+            WaitingReason::GangIncomplete,
+            WaitingReason::RunningMax,
+            WaitingReason::QueueLimit,
+            WaitingReason::NonPreemptible,
+            WaitingReason::Reserved,
+            WaitingReason::Preempting,
+            WaitingReason::HeldBack,
             WaitingReason::OthersFirst,
         ];
         own.into_iter()

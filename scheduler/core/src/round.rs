@@ -1,39 +1,69 @@
-//! A round: decides which waiting tasks get which places, and changes nothing.
+//! A round: decides which waiting tasks get which places, who loses one, and for whom
+//! room is kept. It changes nothing.
 //!
-//! The pipeline, in order: [`share`] computes what each queue is entitled to;
-//! [`order`] says which queue's job goes next; [`feasible`] says which nodes
-//! would take it; [`score`] picks the one that leaves the most useful room.
+//! The pipeline, in order: reservations of earlier rounds are looked at again
+//! ([`reserve`]); then, in the order of the fair share ([`share`], [`order`]), tasks and
+//! gangs get the best places there are ([`room`], with [`feasible`] and [`score`]), and
+//! whoever's turn it is and who fits nowhere has places taken away for it, if its queue
+//! is below its guarantee ([`reclaim`]), or room kept; last, guarantees that are still
+//! unserved are looked at.
+//!
 //! What was decided comes back into the World as one event and is checked again
 //! there. The work of a round is bounded by the policy; what is left continues
 //! in the next.
 //!
 //! Not here: why a task waits, in words ([`explain`] recomputes that on demand).
 
+pub mod barrier;
 pub mod explain;
 pub mod feasible;
+mod fill;
 pub mod order;
+mod reclaim;
+mod reserve;
+pub mod room;
 pub mod score;
 pub mod share;
 
-use crate::event::Placement;
-use crate::ids::{ClassId, TaskId};
-use crate::reason::WaitingReason;
+use crate::event::{Event, Placement, Preemption};
+use crate::ids::{JobId, NodeId, TaskId};
+use crate::reservation::Reservation;
+use crate::resources::Resources;
 use crate::time::TimeMs;
 use crate::world::World;
-use feasible::Taken;
-use order::Order;
-use score::best_node;
-use std::collections::BTreeMap;
+use barrier::Stopped;
+use order::{Head, Order};
+use reclaim::Running;
+use reserve::{Booking, Tried};
+use room::Room;
 
 /// What a round decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// In the order in which they were decided.
+    /// Places given, in the order in which they were decided.
     pub placements: Vec<Placement>,
-    /// Why each class that found no node found none.
-    pub failed: BTreeMap<ClassId, WaitingReason>,
+    /// Places taken away.
+    pub preemptions: Vec<Preemption>,
+    /// All reservations from now on, oldest first; `None` where they are as they were.
+    pub reservations: Option<Vec<Reservation>>,
     /// False: the bound was reached and the next round continues.
     pub complete: bool,
+}
+
+impl Plan {
+    /// What commits it.
+    pub fn into_event(self) -> Event {
+        Event::PlanCommitted {
+            placements: self.placements,
+            preemptions: self.preemptions,
+            reservations: self.reservations,
+        }
+    }
+
+    /// True if there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.placements.is_empty() && self.preemptions.is_empty() && self.reservations.is_none()
+    }
 }
 
 /// Plans one round at `now`.
@@ -42,39 +72,131 @@ pub struct Plan {
 /// only to move its time on, which a replay does at the same point.
 pub fn plan_round(world: &mut World, now: TimeMs) -> Plan {
     world.move_on(now);
-    let world = &*world;
-    let mut taken = Taken::default();
-    let mut order = Order::new(world, now);
-    let mut placements = Vec::new();
-    let mut failed = BTreeMap::new();
-    let bound = world.policy().placements_per_round_max as usize;
-    while let Some(head) = order.first() {
-        if placements.len() == bound {
-            return Plan {
-                placements,
-                failed,
-                complete: false,
-            };
-        }
-        let needs = world.classes().needs(head.class);
-        match best_node(world, now, &taken, needs) {
-            Ok(node) => {
-                taken.take(world, needs, world.node(node));
-                let task = TaskId {
-                    job: head.job,
-                    index: order.place(&head),
-                };
-                placements.push(Placement { task, node });
+    let mut round = Round::new(world, now);
+    round.renew_reservations();
+    let complete = round.place_in_order();
+    if complete {
+        round.serve_guarantees();
+    }
+    round.into_plan(complete)
+}
+
+/// A round at work.
+struct Round<'w> {
+    world: &'w World,
+    now: TimeMs,
+    order: Order<'w>,
+    room: Room<'w>,
+    bookings: Vec<Booking>,
+    stopped: Vec<Stopped>,
+    /// Free in the pool.
+    free: Resources,
+    least: Resources,
+    nodes_small: bool,
+    running: Option<Running>,
+    placements: Vec<Placement>,
+    preemptions: Vec<Preemption>,
+}
+
+impl<'w> Round<'w> {
+    fn new(world: &'w World, now: TimeMs) -> Self {
+        let room = Room::new(world, now);
+        let mut round = Round {
+            world,
+            now,
+            order: Order::new(world, now),
+            free: room.free_in_all(),
+            least: room.least_asked(),
+            room,
+            bookings: Vec::new(),
+            stopped: Vec::new(),
+            nodes_small: false,
+            running: None,
+            placements: Vec::new(),
+            preemptions: Vec::new(),
+        };
+        round.nodes_small = round.few_nodes();
+        round
+    }
+
+    /// Gives places until nobody who may go is left; false if the bound came first.
+    fn place_in_order(&mut self) -> bool {
+        let policy = self.world.policy();
+        while let Some(first) = self.order.first() {
+            if self.placements.len() >= policy.placements_per_round_max as usize {
+                return false;
             }
-            Err(reason) => {
-                failed.insert(head.class, reason);
-                order.fail(head.class);
+            if !self
+                .order
+                .within_limits(first.leaf, &self.order.cost(&first))
+            {
+                self.order.shut(&first);
+                continue;
+            }
+            let near = self.order.near(policy.pass_permille);
+            if near.iter().any(|head| self.place(head)) || self.reclaim(&first) {
+                continue;
+            }
+            match self.reserve(&first) {
+                Tried::Reserved => self.update_barrier(),
+                Tried::Nowhere => self.order.block(first.class),
+                Tried::Full => self.stop_others(&first),
+            }
+        }
+        true
+    }
+
+    /// Gives a head its places, if there is room.
+    fn place(&mut self, head: &Head) -> bool {
+        if !self.order.within_limits(head.leaf, &self.order.cost(head)) {
+            // A sibling came closer to the limit meanwhile.
+            return false;
+        }
+        let Ok(found) = self.room.find(&self.order, head) else {
+            return false;
+        };
+        let tasks = self.order.tasks(head);
+        self.order.place(head, &tasks);
+        self.add_placements(head.job, &tasks, &found);
+        self.update_barrier();
+        true
+    }
+
+    fn add_placements(&mut self, job: JobId, tasks: &[u32], found: &[NodeId]) {
+        let resources = *self.world.jobs()[&job].resources();
+        for (index, node) in tasks.iter().zip(found) {
+            let task = TaskId { job, index: *index };
+            self.placements.push(Placement { task, node: *node });
+            self.free -= &resources;
+        }
+    }
+
+    /// Offers every guarantee that is still unserved, whatever is closed, to
+    /// [`reclaim`].
+    fn serve_guarantees(&mut self) {
+        if !self.order.has_guarantees() {
+            return;
+        }
+        self.order.open_to_claims();
+        while let Some(head) = self.order.any_head() {
+            if !self.reclaim(&head) {
+                self.order.shut(&head);
             }
         }
     }
-    Plan {
-        placements,
-        failed,
-        complete: true,
+
+    fn into_plan(self, complete: bool) -> Plan {
+        let reservations: Vec<Reservation> = self
+            .bookings
+            .into_iter()
+            .map(|booking| booking.reservation)
+            .collect();
+        let changed = reservations != self.world.reservations();
+        Plan {
+            placements: self.placements,
+            preemptions: self.preemptions,
+            reservations: changed.then_some(reservations),
+            complete,
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! one, of which agent); renewals and their clocks are volatile and live in the
 //! service's `dispatch`.
 
-use crate::ids::{NodeId, SiteId};
+use crate::ids::{NodeId, SiteId, TaskId};
 use crate::resources::{CPU, Resources};
 use crate::spec::{Coe, Taint};
 use crate::time::{HOUR_MS, TimeMs};
@@ -151,6 +151,8 @@ pub struct Node {
     pub held: Resources,
     /// Tasks with an open lease here.
     pub running: u32,
+    /// Which.
+    pub tasks: BTreeSet<TaskId>,
 }
 
 impl Node {

@@ -67,8 +67,46 @@ pub struct JobSpec {
     pub retries: Vec<RetryRule>,
     /// What happens when the site falls silent.
     pub on_lost_contact: OnLostContact,
-    /// A lost attempt may be run again.
+    /// A lost or preempted attempt may be run again.
     pub restartable: bool,
+    /// It may be stopped for a queue that is below its guarantee.
+    pub preemptible: bool,
+    /// So many of its first tasks get their places together or not at all; the rest
+    /// are ordinary. 1: every task goes for itself.
+    pub min: u32,
+    /// What the places of those have in common.
+    pub within: Option<Within>,
+    /// Tasks that hold a place at the same time, at most.
+    pub running_max: Option<u32>,
+}
+
+/// What the places of a gang have in common.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Within {
+    /// All at one site.
+    Site,
+    /// All in one cluster.
+    Cluster,
+    /// All on nodes with one value of this label.
+    Label(String),
+}
+
+/// How many tasks go at once, and what their places have in common: with the
+/// [`Needs`], the key of a requirement class.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Gang {
+    /// From 1, which is no gang.
+    pub size: u32,
+    /// Of a gang only.
+    pub within: Option<Within>,
+}
+
+impl Gang {
+    /// A task that goes for itself.
+    pub const ALONE: Gang = Gang {
+        size: 1,
+        within: None,
+    };
 }
 
 /// What a place must offer: the key of a requirement class.
@@ -165,6 +203,22 @@ pub enum OnLostContact {
 }
 
 impl JobSpec {
+    /// How its first tasks go.
+    pub fn gang(&self) -> Gang {
+        self.gang_of(self.min)
+    }
+
+    /// How this many of them go.
+    pub fn gang_of(&self, size: u32) -> Gang {
+        match size {
+            0 | 1 => Gang::ALONE,
+            size => Gang {
+                size,
+                within: self.within.clone(),
+            },
+        }
+    }
+
     /// Names of the jobs that must have succeeded before this one starts.
     pub fn dependencies(&self) -> impl Iterator<Item = &str> {
         self.after_ok

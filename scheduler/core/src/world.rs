@@ -21,17 +21,18 @@ pub mod submit;
 use crate::class::ClassTable;
 use crate::effect::Effect;
 use crate::event::Event;
-use crate::ids::{BatchId, JobId, NodeId, SiteId};
+use crate::ids::{BatchId, JobId, NodeId, QueueId, SiteId, TaskId};
 use crate::job::{Batch, Job};
 use crate::policy::Policy;
 use crate::queue::QueueTree;
 use crate::rejected::Rejected;
-use crate::resources::EXTENDED;
+use crate::reservation::Reservation;
+use crate::resources::{EXTENDED, Resources};
 use crate::site::{Node, Site};
 use crate::time::TimeMs;
 use crate::usage::{Decay, HALF_LIVES_MAX, STEP_MS};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The whole state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,10 @@ pub struct World {
     requests: BTreeMap<String, BatchId>,
     /// Slots of `nodes` whose node was forgotten.
     free_nodes: Vec<NodeId>,
+    /// Room kept for tasks that do not fit yet, oldest first.
+    reservations: Vec<Reservation>,
+    /// Tasks that were preempted and have not left their places yet.
+    leaving: BTreeSet<TaskId>,
 }
 
 impl World {
@@ -96,7 +101,11 @@ impl World {
                 spec,
             } => self.submit(request_id, digest, by, spec),
             Event::TasksChanged { verb, selection } => self.change_tasks(*verb, selection),
-            Event::PlanCommitted { placements } => self.commit_plan(placements),
+            Event::PlanCommitted {
+                placements,
+                preemptions,
+                reservations,
+            } => self.commit_plan(placements, preemptions, reservations.as_deref()),
             Event::SessionOpened {
                 site,
                 session,
@@ -246,6 +255,29 @@ impl World {
     /// Jobs in memory, by id.
     pub fn jobs(&self) -> &BTreeMap<JobId, Job> {
         &self.jobs
+    }
+
+    /// Room kept for tasks that do not fit yet, oldest first.
+    pub fn reservations(&self) -> &[Reservation] {
+        &self.reservations
+    }
+
+    /// What is reserved for a queue and those below it.
+    pub fn reserved(&self, queue: QueueId) -> Resources {
+        let mut reserved = Resources::ZERO;
+        for reservation in &self.reservations {
+            if let Some(job) = self.jobs.get(&reservation.job)
+                && self.queues.path(job.queue).any(|id| id == queue)
+            {
+                reserved += &job.resources().times(reservation.tasks.len() as i64);
+            }
+        }
+        reserved
+    }
+
+    /// Tasks that were preempted and have not left their places yet.
+    pub fn leaving(&self) -> &BTreeSet<TaskId> {
+        &self.leaving
     }
 
     /// The batch that a client's submission became, while it is in memory.

@@ -2,11 +2,13 @@
 
 use super::ClientApi;
 use crate::auth::Caller;
+use crate::convert::amounts::{limit_in, resources_in};
 use crate::convert::place;
 use crate::convert::status::{driver as unavailable, rejected};
 use jeroboam_core::event::{Event, QueueChange};
-use jeroboam_core::queue::QueueSpec;
+use jeroboam_core::queue::{Limit, QueueSpec};
 use jeroboam_core::rejected::Rejected;
+use jeroboam_core::resources::Resources;
 use jeroboam_core::round::share::Shares;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
@@ -40,13 +42,17 @@ impl ClientApi {
     ) -> Result<v1::Queue, Status> {
         self.rights.check_operator(&caller)?;
         let name = request.name.clone();
+        let weight = if request.weight == 0 {
+            1
+        } else {
+            request.weight
+        };
+        let (guarantee, limit) = self.bounds(request.guarantee, request.limit).await?;
         let spec = QueueSpec {
             name: request.name,
-            weight: if request.weight == 0 {
-                1
-            } else {
-                request.weight
-            },
+            weight,
+            guarantee: guarantee.unwrap_or_default(),
+            limit: limit.unwrap_or_default(),
             queued_max: (request.queued_max != 0).then_some(request.queued_max),
             submitters: request.submitters.into_iter().collect(),
         };
@@ -73,7 +79,10 @@ impl ClientApi {
             Some(reason) if !reason.is_empty() => Some(format!("{reason} ({caller})")),
             other => other,
         };
+        let (guarantee, limit) = self.bounds(request.guarantee, request.limit).await?;
         let change = QueueChange {
+            guarantee,
+            limit,
             weight: request.weight,
             queued_max: request.queued_max,
             cordon,
@@ -91,6 +100,25 @@ impl ClientApi {
             name,
         )
         .await
+    }
+
+    /// Guarantee and limit from the wire, in the names of the policy's resources.
+    async fn bounds(
+        &self,
+        guarantee: Option<v1::Resources>,
+        limit: Option<v1::Limit>,
+    ) -> Result<(Option<Resources>, Option<Limit>), Status> {
+        let read = move |world: &World, _: TimeMs| {
+            let policy = world.policy();
+            let guarantee = match guarantee {
+                None => None,
+                some => Some(resources_in(policy, "guarantee", some)?),
+            };
+            let limit = limit.map(|limit| limit_in(policy, "limit", limit));
+            Ok((guarantee, limit.transpose()?))
+        };
+        let read: Result<_, Rejected> = self.driver.read(read).await.map_err(unavailable)?;
+        read.map_err(|cause| rejected(&cause))
     }
 
     async fn apply_to_queue(

@@ -51,6 +51,12 @@ section! { PolicyFile {
     lost_attempts_max: u32,
     queued_max: u64,
     placements_per_round_max: u32,
+    reservations_max: u32,
+    pass_permille: u32,
+    hold_permille: u32,
+    preemptions_per_round_max: u32,
+    preempt_after: Span,
+    non_preemptible_within_guarantee: bool,
     usage_half_life: Span,
     memory_exponent_inner: u32,
     memory_exponent_leaf: u32,
@@ -213,6 +219,12 @@ fn policy(file: PolicyFile, memory: Span) -> Policy {
         usage_half_life_ms: file.usage_half_life.expect(SHIPPED).0,
         memory_exponent_inner: file.memory_exponent_inner.expect(SHIPPED),
         memory_exponent_leaf: file.memory_exponent_leaf.expect(SHIPPED),
+        reservations_max: file.reservations_max.expect(SHIPPED),
+        pass_permille: file.pass_permille.expect(SHIPPED),
+        hold_permille: file.hold_permille.expect(SHIPPED),
+        preemptions_per_round_max: file.preemptions_per_round_max.expect(SHIPPED),
+        preempt_after_ms: file.preempt_after.expect(SHIPPED).0,
+        non_preemptible_within_guarantee: file.non_preemptible_within_guarantee.expect(SHIPPED),
         grace_ms: file.grace.expect(SHIPPED).0,
         lost_attempts_max: file.lost_attempts_max.expect(SHIPPED),
         queued_max: file.queued_max.expect(SHIPPED),
@@ -263,10 +275,9 @@ fn site(
 
 fn queue(file: QueueFile) -> QueueSpec {
     QueueSpec {
-        name: file.name,
-        weight: file.weight.unwrap_or(1),
         queued_max: file.queued_max,
         submitters: file.submitters,
+        ..QueueSpec::new(file.name, file.weight.unwrap_or(1))
     }
 }
 

@@ -109,6 +109,16 @@ impl Config {
             policy.score_fill,
             policy.score_price,
             policy.extended_resources.join(",")
+        )?;
+        write!(
+            f,
+            " policy.reservations_max={} policy.pass_permille={} policy.hold_permille={} policy.preemptions_per_round_max={} policy.preempt_after={} policy.non_preemptible_within_guarantee={}",
+            policy.reservations_max,
+            policy.pass_permille,
+            policy.hold_permille,
+            policy.preemptions_per_round_max,
+            Span(policy.preempt_after_ms),
+            policy.non_preemptible_within_guarantee
         )
     }
 }

@@ -2,6 +2,7 @@
 //! policy's; on the wire they stand by name, in the core by position.
 
 use jeroboam_core::policy::Policy;
+use jeroboam_core::queue::Limit;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::resources::{CPU, DISK, EXTENDED, GPU, MEMORY, Resources};
 use jeroboam_proto::v1;
@@ -44,6 +45,45 @@ pub fn resources_in(
         amounts[dimension] = *amount;
     }
     Ok(amounts)
+}
+
+/// A limit on the wire; what is not limited is left out.
+pub fn limit(policy: &Policy, limit: &Limit) -> v1::Limit {
+    let named = policy.extended_resources.iter().zip(&limit.0[EXTENDED..]);
+    v1::Limit {
+        cpu_milli: limit.0[CPU],
+        memory_mib: limit.0[MEMORY],
+        disk_mib: limit.0[DISK],
+        gpu: limit.0[GPU],
+        extended: named
+            .filter_map(|(name, amount)| Some((name.clone(), (*amount)?)))
+            .collect(),
+    }
+}
+
+/// A limit from the wire.
+///
+/// # Errors
+/// An extended resource that the policy does not name.
+pub fn limit_in(policy: &Policy, place: &str, wire: v1::Limit) -> Result<Limit, Rejected> {
+    let named = v1::Resources {
+        extended: wire.extended.clone(),
+        ..v1::Resources::default()
+    };
+    let named_amounts = resources_in(policy, place, Some(named))?;
+    let mut limit = Limit::default();
+    limit.0[CPU] = wire.cpu_milli;
+    limit.0[MEMORY] = wire.memory_mib;
+    limit.0[DISK] = wire.disk_mib;
+    limit.0[GPU] = wire.gpu;
+    for dimension in wire
+        .extended
+        .keys()
+        .filter_map(|name| policy.extended_dimension(name))
+    {
+        limit.0[dimension] = Some(named_amounts[dimension]);
+    }
+    Ok(limit)
 }
 
 /// A vector from an agent: amounts of resources that this federation does not

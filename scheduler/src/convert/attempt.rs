@@ -79,7 +79,8 @@ fn outcome_in(kind: Kind) -> Outcome {
         Kind::ContactLost(_) => Outcome::ContactLost,
         Kind::Lost(_) => Outcome::Lost,
         Kind::NotRun(_) => Outcome::NotRun,
-        Kind::Stopped(_) => Outcome::Stopped,
+        // An agent knows only that it was told to stop.
+        Kind::Stopped(_) | Kind::Preempted(_) | Kind::GangBroken(_) => Outcome::Stopped,
         Kind::StartFailed(why) => Outcome::StartFailed(bounded(why)),
         Kind::OutputsFailed(why) => Outcome::OutputsFailed(bounded(why)),
     }
@@ -98,6 +99,8 @@ fn outcome(outcome: &Outcome) -> Kind {
         Outcome::Stopped => Kind::Stopped(empty),
         Outcome::StartFailed(why) => Kind::StartFailed(why.clone()),
         Outcome::OutputsFailed(why) => Kind::OutputsFailed(why.clone()),
+        Outcome::Preempted(by) => Kind::Preempted(by.0),
+        Outcome::GangBroken => Kind::GangBroken(empty),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Queues, sites and nodes, on their way out.
 
-use super::amounts::resources;
+use super::amounts::{limit, resources};
 use super::submission::{coe, taint};
 use crate::state::State;
 use jeroboam_core::ids::QueueId;
@@ -30,6 +30,9 @@ pub fn queue(world: &World, shares: &Shares, id: QueueId) -> v1::Queue {
         submitters: queue.spec.submitters.iter().cloned().collect(),
         core_ms: queue.core_ms,
         cost_micro_eur: queue.cost_micro_eur,
+        guarantee: amounts(&queue.spec.guarantee),
+        limit: Some(limit(world.policy(), &queue.spec.limit)),
+        reserved: amounts(&world.reserved(id)),
         submitters_above: submitters_above(world, id),
         warnings: nobody_submits(world, id).into_iter().collect(),
     }

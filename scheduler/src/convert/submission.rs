@@ -10,7 +10,7 @@ use crate::store::spool::Digest;
 use jeroboam_core::policy::Policy;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::spec::{
-    BatchSpec, Coe, FailureClass, File, JobSpec, Needs, OnLostContact, RetryRule, Taint,
+    BatchSpec, Coe, FailureClass, File, JobSpec, Needs, OnLostContact, RetryRule, Taint, Within,
 };
 use jeroboam_proto::v1;
 use prost::Message as _;
@@ -97,6 +97,10 @@ fn job_in(policy: &Policy, position: usize, wire: v1::JobSpec) -> Result<JobSpec
         outputs: wire.outputs,
         outputs_of: wire.outputs_of,
         restartable: wire.restartable,
+        preemptible: wire.preemptible.unwrap_or(true),
+        min: wire.min.max(1),
+        within: within_in(wire.within),
+        running_max: (wire.running_max != 0).then_some(wire.running_max),
     })
 }
 
@@ -342,7 +346,30 @@ pub fn job_spec(policy: &Policy, spec: &JobSpec) -> v1::JobSpec {
         retries: spec.retries.iter().map(retry).collect(),
         on_lost_contact: on_lost_contact(spec.on_lost_contact).into(),
         restartable: spec.restartable,
+        preemptible: (!spec.preemptible).then_some(false),
+        min: if spec.min > 1 { spec.min } else { 0 },
+        within: spec.within.as_ref().map(within),
+        running_max: spec.running_max.unwrap_or(0),
     }
+}
+
+fn within_in(wire: Option<v1::Within>) -> Option<Within> {
+    use v1::within::What;
+    wire.and_then(|wire| wire.what).map(|what| match what {
+        What::Site(_) => Within::Site,
+        What::Cluster(_) => Within::Cluster,
+        What::Label(key) => Within::Label(key),
+    })
+}
+
+fn within(within: &Within) -> v1::Within {
+    use v1::within::What;
+    let what = match within {
+        Within::Site => What::Site(true),
+        Within::Cluster => What::Cluster(true),
+        Within::Label(key) => What::Label(key.clone()),
+    };
+    v1::Within { what: Some(what) }
 }
 
 fn retry(rule: &RetryRule) -> v1::RetryRule {

@@ -2,7 +2,7 @@
 
 use super::amounts::resources;
 use super::lease::ranges;
-use jeroboam_core::job::{ActiveState, Batch, CancelledWhy, FailedReason, Job, Tasks};
+use jeroboam_core::job::{ActiveState, Batch, CancelledWhy, FailedReason, Job, StopWhy, Tasks};
 use jeroboam_core::ranges::RangeSet;
 use jeroboam_core::reason::WaitingReason;
 use jeroboam_core::world::World;
@@ -33,6 +33,7 @@ pub fn failed_code(reason: FailedReason) -> String {
         FailedReason::Start => "start".into(),
         FailedReason::Outputs => "outputs".into(),
         FailedReason::Lost => "lost".into(),
+        FailedReason::Preempted => "preempted".into(),
     }
 }
 
@@ -41,6 +42,7 @@ pub fn cancelled_code(why: CancelledWhy) -> &'static str {
     match why {
         CancelledWhy::User => "user",
         CancelledWhy::Dependency => "dependency",
+        CancelledWhy::Gang => "gang",
     }
 }
 
@@ -71,7 +73,11 @@ pub fn state_of(tasks: &Tasks, index: u32) -> Option<StateKey> {
 fn active_reason(state: ActiveState) -> &'static str {
     match state {
         ActiveState::Leased | ActiveState::Starting | ActiveState::Running { .. } => "",
-        ActiveState::Stopping { why } => cancelled_code(why),
+        ActiveState::Stopping { why } => match why {
+            StopWhy::Cancelled(why) => cancelled_code(why),
+            StopWhy::Preempted { .. } => "preempted",
+            StopWhy::GangBroken => "gang-broken",
+        },
     }
 }
 

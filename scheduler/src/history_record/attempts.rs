@@ -54,6 +54,8 @@ enum DiskOutcome {
     Stopped,
     StartFailed(String),
     OutputsFailed(String),
+    Preempted(u64),
+    GangBroken,
 }
 
 /// What is kept of attempts of one job that ended together.
@@ -289,6 +291,8 @@ fn outcome(outcome: &Outcome) -> DiskOutcome {
         Outcome::Stopped => DiskOutcome::Stopped,
         Outcome::StartFailed(why) => DiskOutcome::StartFailed(why.clone()),
         Outcome::OutputsFailed(why) => DiskOutcome::OutputsFailed(why.clone()),
+        Outcome::Preempted(by) => DiskOutcome::Preempted(by.0),
+        Outcome::GangBroken => DiskOutcome::GangBroken,
     }
 }
 
@@ -304,5 +308,7 @@ fn core_outcome(outcome: DiskOutcome) -> Outcome {
         DiskOutcome::Stopped => Outcome::Stopped,
         DiskOutcome::StartFailed(why) => Outcome::StartFailed(why),
         DiskOutcome::OutputsFailed(why) => Outcome::OutputsFailed(why),
+        DiskOutcome::Preempted(by) => Outcome::Preempted(JobId(by)),
+        DiskOutcome::GangBroken => Outcome::GangBroken,
     }
 }

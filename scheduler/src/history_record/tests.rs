@@ -37,6 +37,10 @@ fn spec(count: u32, argument: &str) -> JobSpec {
         retries: vec![],
         on_lost_contact: OnLostContact::Restart,
         restartable: true,
+        preemptible: true,
+        min: 1,
+        within: None,
+        running_max: None,
     }
 }
 
@@ -44,10 +48,8 @@ fn spec(count: u32, argument: &str) -> JobSpec {
 fn submitted(job: JobSpec) -> (World, Batch, Job) {
     let mut world = World::default();
     let queue = QueueSpec {
-        name: "cms".into(),
-        weight: 1,
-        queued_max: None,
         submitters: ["*".to_string()].into(),
+        ..QueueSpec::new("cms", 1)
     };
     world
         .apply(TimeMs(10), &Event::QueueCreated(queue))

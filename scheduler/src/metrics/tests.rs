@@ -59,10 +59,8 @@ fn a_scrape_shows_the_state_in_base_units() {
         describe();
         let mut world = World::default();
         let spec = jeroboam_core::queue::QueueSpec {
-            name: "cms".into(),
-            weight: 1,
-            queued_max: None,
             submitters: BTreeSet::new(),
+            ..jeroboam_core::queue::QueueSpec::new("cms", 1)
         };
         world
             .apply(TimeMs(1), &jeroboam_core::event::Event::QueueCreated(spec))

@@ -188,31 +188,32 @@ async fn queues_are_created_changed_and_listed_with_their_shares() {
 
     let reply = service.submit(vec![job("a", 6)]).await;
     let _agent = Agent::join(&service, "meyrin").await;
-    eventually("the capacity counts", || async {
-        let queues = service
+    let listed = || async {
+        let request = v1::ListQueuesRequest {};
+        service
             .client()
-            .list_queues(v1::ListQueuesRequest {})
+            .list_queues(request)
             .await
             .unwrap()
             .into_inner()
-            .queues;
-        let names: Vec<&str> = queues.iter().map(|queue| queue.name.as_str()).collect();
-        assert_eq!(
-            names,
-            [
-                "atlas",
-                "cms",
-                "cms.higgs",
-                "cms.higgs-2",
-                "lhcb",
-                "lhcb.run3"
-            ]
-        );
-        assert_eq!((queues[2].queued, queues[2].weight), (6, 3));
-        let entitlement = queues[2].entitlement.clone().unwrap();
-        (entitlement.cpu_milli == 4_000).then_some(())
-    })
-    .await;
+            .queues
+    };
+    let queues = listed().await;
+    let names: Vec<&str> = queues.iter().map(|queue| queue.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "atlas",
+            "cms",
+            "cms.higgs",
+            "cms.higgs-2",
+            "lhcb",
+            "lhcb.run3"
+        ]
+    );
+    assert_eq!((queues[2].queued, queues[2].weight), (6, 3));
+    // What is cordoned could use nothing.
+    assert_eq!(queues[2].entitlement.clone().unwrap().cpu_milli, 0);
     let task = Some(v1::Task {
         job: reply.jobs[0],
         index: 0,
@@ -232,6 +233,11 @@ async fn queues_are_created_changed_and_listed_with_their_shares() {
         client.set_queue(lift).await.unwrap().into_inner().cordoned,
         ""
     );
+    eventually("the capacity counts", || async {
+        let entitlement = listed().await[2].entitlement.clone().unwrap();
+        (entitlement.cpu_milli == 4_000).then_some(())
+    })
+    .await;
 
     // What was changed by hand survives a restart; what the file names is not undone.
     let service = Service::start_in(service.stop().await, "").await;

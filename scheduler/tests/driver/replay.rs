@@ -141,7 +141,14 @@ fn planned_by_hand(node: usize) -> MemoryDisk {
     let node = scheduler.state.world.nodes()[node].id;
     let task = jeroboam_core::ids::TaskId { job, index: 0 };
     let placements = vec![Placement { task, node }];
-    scheduler.apply(Event::PlanCommitted { placements }, "planned");
+    scheduler.apply(
+        Event::PlanCommitted {
+            placements,
+            preemptions: Vec::new(),
+            reservations: None,
+        },
+        "planned",
+    );
     let disk = MemoryDisk::default();
     let records = scheduler.journal().iter();
     let records: Vec<_> = records

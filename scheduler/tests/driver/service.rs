@@ -91,10 +91,8 @@ fn configuration(world: &World) -> Vec<Event> {
         })
     });
     let queue = Event::QueueCreated(QueueSpec {
-        name: "hep".into(),
-        weight: 1,
-        queued_max: None,
         submitters: BTreeSet::from(["*".to_string()]),
+        ..QueueSpec::new("hep", 1)
     });
     sites.into_iter().chain([queue]).collect()
 }

@@ -117,14 +117,10 @@ fn faults_have_places_and_remedies() {
         "queues: [{name: a, guarantee: {cpu: 1}, limit: {cpu: 2}}]",
         1,
         expect![[r#"
-            state.yaml:1:31: not yet: `guarantee` is not in this version's core
-                 1 | queues: [{name: a, guarantee: {cpu: 1}, limit: {cpu: 2}}]
-                   |                               ^
-              do: leave `guarantee` out
-            state.yaml:1:48: not yet: `limit` is not in this version's core
-                 1 | queues: [{name: a, guarantee: {cpu: 1}, limit: {cpu: 2}}]
-                   |                                                ^
-              do: leave `limit` out"#]],
+            none
+
+            QUEUE  ENTITLED TO  HOLDS
+            a"#]],
     );
     check(
         "policy: {placements: 3}",
@@ -152,19 +148,20 @@ fn faults_have_places_and_remedies() {
         &job("preemptible: true"),
         1,
         expect![[r#"
-        state.yaml:3:64: not yet: `preemptible: true`, since nothing is preempted in this version
-             3 | jobs: [{name: j, queue: cms, resources: {cpu: 1}, preemptible: true}]
-               |                                                                ^
-          do: leave `preemptible` out, or say false"#]],
+            JOB  QUEUE  STATE   NODE OR REASON  TASKS  INDEXES
+            j    cms    placed  n                   1  0
+
+            QUEUE  ENTITLED TO  HOLDS
+            cms    1 cpu        1 cpu"#]],
     );
     check(
         &job("min: 2"),
         1,
         expect![[r#"
-        state.yaml:3:56: not yet: `min` above 1 (tasks placed together or not at all)
-             3 | jobs: [{name: j, queue: cms, resources: {cpu: 1}, min: 2}]
-               |                                                        ^
-          do: leave `min` out; every task is then placed for itself"#]],
+            state.yaml:3:56: 2 tasks go together, and the job has 1
+                 3 | jobs: [{name: j, queue: cms, resources: {cpu: 1}, min: 2}]
+                   |                                                        ^
+              do: raise `count`, or lower `min`"#]],
     );
     check(
         &job("count: 0"),

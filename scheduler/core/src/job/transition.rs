@@ -1,6 +1,6 @@
 //! The one place that decides what becomes of a task whose attempt has ended.
 
-use super::{ActiveState, CancelledWhy, FailedReason, Outcome, Past};
+use super::{ActiveState, CancelledWhy, FailedReason, Outcome, Past, StopWhy};
 use crate::policy::{NOT_RUN_MAX, Policy};
 use crate::spec::{FailureClass, JobSpec};
 
@@ -32,7 +32,30 @@ pub fn after_attempt(
     policy: &Policy,
 ) -> Next {
     match state {
-        ActiveState::Stopping { why } => return Next::Cancelled(why),
+        ActiveState::Stopping {
+            why: StopWhy::Cancelled(why),
+        } => return Next::Cancelled(why),
+        // It was to wait again: a success that was faster stands, anything else is no
+        // fault of its own.
+        ActiveState::Stopping {
+            why: StopWhy::Preempted { .. },
+        } => {
+            past.preempted = past.preempted.saturating_add(1);
+            return match outcome {
+                Outcome::Exit(0) => Next::Succeeded,
+                _ if spec.restartable => Next::Queued,
+                _ => Next::Failed(FailedReason::Preempted),
+            };
+        }
+        ActiveState::Stopping {
+            why: StopWhy::GangBroken,
+        } => {
+            return match outcome {
+                Outcome::Exit(0) => Next::Succeeded,
+                _ if spec.restartable => Next::Queued,
+                _ => Next::Failed(FailedReason::Lost),
+            };
+        }
         ActiveState::Leased | ActiveState::Starting | ActiveState::Running { .. } => {}
     }
     let (reason, class, exit_code) = match outcome {
@@ -50,7 +73,11 @@ pub fn after_attempt(
         Outcome::MemoryExceeded => (FailedReason::Memory, FailureClass::Memory, None),
         Outcome::StartFailed(_) => (FailedReason::Start, FailureClass::Start, None),
         Outcome::OutputsFailed(_) => (FailedReason::Outputs, FailureClass::Outputs, None),
-        Outcome::ContactLost | Outcome::Lost | Outcome::Stopped => {
+        Outcome::ContactLost
+        | Outcome::Lost
+        | Outcome::Stopped
+        | Outcome::Preempted(_)
+        | Outcome::GangBroken => {
             past.lost += 1;
             if past.lost >= policy.lost_attempts_max {
                 return Next::Failed(FailedReason::Lost);

@@ -1,11 +1,16 @@
 //! Why a task waits, computed when somebody asks.
 
+use super::barrier::Work;
 use super::feasible::{Taken, refusal};
-use super::order::Order;
-use crate::ids::{QueueId, SiteId, TaskId};
+use super::order::{Head, Order, is_about};
+use super::room::Room;
+use super::share::fine;
+use crate::ids::{ClassId, QueueId, SiteId, TaskId};
+use crate::job::Job;
 use crate::reason::{Refusal, WaitingReason};
 use crate::rejected::Rejected;
-use crate::resources::Resources;
+use crate::reservation::Reservation;
+use crate::resources::{DIMENSIONS, Resources};
 use crate::spec::Needs;
 use crate::time::TimeMs;
 use crate::world::World;
@@ -50,9 +55,8 @@ pub fn explain(world: &World, now: TimeMs, task: TaskId) -> Result<Explanation, 
             "see its state with `jero job ID`",
         ));
     }
-    let needs = &job.spec.needs;
-    let order = Order::new(world, now);
-    let head = super::order::Head {
+    let mut reasons = Reasons::new(world, now);
+    let head = Head {
         leaf: job.queue,
         job: job.id,
         class: job.class,
@@ -60,12 +64,24 @@ pub fn explain(world: &World, now: TimeMs, task: TaskId) -> Result<Explanation, 
     let mut path: Vec<QueueId> = world.queues().path(job.queue).collect();
     path.retain(|id| *id != QueueId::ROOT);
     path.reverse();
+    let order = &reasons.order;
     let step = |queue: QueueId| Step {
         queue,
         entitlement: order.shares().of(queue).entitlement,
         held: world.queues().queue(queue).held,
-        key_milli: order.key(queue, &head).milli(),
+        key_milli: order.rank(queue, &head).milli(),
     };
+    let path = path.into_iter().map(step).collect();
+    Ok(Explanation {
+        reason: reasons.of_task(task),
+        refusals: refusals(world, now, &job.spec.needs),
+        path,
+        ahead_in_leaf: ahead_in_leaf(world, job, task.index),
+    })
+}
+
+/// Queued tasks of the leaf that go before one of a job.
+fn ahead_in_leaf(world: &World, job: &Job, index: u32) -> u64 {
     let leaf = world.queues().queue(job.queue);
     let mine = job.pending();
     let earlier = leaf
@@ -80,26 +96,99 @@ pub fn explain(world: &World, now: TimeMs, task: TaskId) -> Result<Explanation, 
         .tasks
         .queued
         .ranges()
-        .take_while(|(first, _)| *first < task.index);
+        .take_while(|(first, _)| *first < index);
     let own: u64 = own
-        .map(|(first, last)| u64::from(last.min(task.index - 1) - first) + 1)
+        .map(|(first, last)| u64::from(last.min(index - 1) - first) + 1)
         .sum();
-    Ok(Explanation {
-        reason: waiting_reason(world, now, job.queue, needs),
-        refusals: refusals(world, now, needs),
-        path: path.into_iter().map(step).collect(),
-        ahead_in_leaf: others + own,
-    })
+    others + own
 }
 
-/// The one reason why queued tasks of these needs in this leaf wait.
-pub fn waiting_reason(world: &World, now: TimeMs, leaf: QueueId, needs: &Needs) -> WaitingReason {
-    if world.queues().cordoned(leaf).is_some() {
-        return WaitingReason::QueueCordoned;
+/// Why queued tasks wait, for one or for many.
+pub struct Reasons<'w> {
+    world: &'w World,
+    order: Order<'w>,
+    room: Room<'w>,
+    classes: BTreeMap<(QueueId, ClassId), WaitingReason>,
+}
+
+impl<'w> Reasons<'w> {
+    /// As things are at `now`.
+    pub fn new(world: &'w World, now: TimeMs) -> Self {
+        Reasons {
+            world,
+            order: Order::new(world, now),
+            room: Room::new(world, now),
+            classes: BTreeMap::new(),
+        }
     }
-    match super::score::best_node(world, now, &Taken::default(), needs) {
-        Ok(_) => WaitingReason::OthersFirst,
-        Err(reason) => reason,
+
+    /// The one reason why a queued task waits.
+    pub fn of_task(&mut self, task: TaskId) -> WaitingReason {
+        let mine = |reservation: &&Reservation| {
+            reservation.job == task.job && reservation.tasks.contains(&task.index)
+        };
+        match self.world.reservations().iter().find(mine) {
+            Some(reservation) if reservation.freed => WaitingReason::Preempting,
+            Some(_) => WaitingReason::Reserved,
+            None => {
+                let job = &self.world.jobs()[&task.job];
+                if job.ready().tasks > 0 {
+                    return self.of_class(job.queue, job.class);
+                }
+                let max = job.spec.running_max.map_or(u64::MAX, u64::from);
+                if job.tasks.active.len() as u64 >= max {
+                    WaitingReason::RunningMax
+                } else {
+                    WaitingReason::GangIncomplete
+                }
+            }
+        }
+    }
+
+    /// The one reason why queued tasks of a class in a leaf wait, but for those for which
+    /// room is kept.
+    pub fn of_class(&mut self, leaf: QueueId, class: ClassId) -> WaitingReason {
+        if let Some(reason) = self.classes.get(&(leaf, class)) {
+            return *reason;
+        }
+        let reason = self.find(leaf, class);
+        self.classes.insert((leaf, class), reason);
+        reason
+    }
+
+    fn find(&mut self, leaf: QueueId, class: ClassId) -> WaitingReason {
+        let work = Work {
+            leaf,
+            cost: self.world.classes().cost(class),
+        };
+        if self.world.queues().cordoned(leaf).is_some() {
+            return WaitingReason::QueueCordoned;
+        }
+        if !self.order.within_limits(leaf, &work.cost) {
+            return WaitingReason::QueueLimit;
+        }
+        match self.room.probe(&self.order, leaf, class) {
+            Err(WaitingReason::Refused(Refusal::Busy)) if self.is_shut_out(&work) => {
+                WaitingReason::NonPreemptible
+            }
+            Err(reason) => reason,
+            Ok(()) if self.world.reservations().is_empty() => WaitingReason::OthersFirst,
+            Ok(()) => WaitingReason::HeldBack,
+        }
+    }
+
+    /// True if the work's queue is below its guarantee while what nothing may preempt is
+    /// beyond its own elsewhere.
+    fn is_shut_out(&self, work: &Work) -> bool {
+        let shares = self.order.shares();
+        let beyond = |id: QueueId| {
+            let fixed = fine(&self.world.queues().queue(id).held_fixed);
+            let guarantee = &shares.of(id).guarantee;
+            (0..DIMENSIONS)
+                .any(|d| is_about(&work.cost, &shares.pool, d) && fixed[d] > guarantee[d])
+        };
+        let mut others = self.world.queues().iter().skip(1).map(|queue| queue.id);
+        self.order.has_claim(work) && others.any(beyond)
     }
 }
 

@@ -27,6 +27,15 @@ impl Taken {
         }
     }
 
+    /// Undoes [`Taken::take`].
+    pub fn give(&mut self, world: &World, needs: &Needs, node: &Node) {
+        *self.nodes.entry(node.id).or_default() -= &needs.resources;
+        let cost = worst_cost_micro_eur(world, needs, node);
+        if cost > 0 {
+            *self.cost_micro_eur.entry(node.site).or_default() -= cost;
+        }
+    }
+
     /// What is left on a node.
     pub fn free(&self, node: &Node) -> Resources {
         match self.nodes.get(&node.id) {
@@ -49,6 +58,14 @@ pub fn refusal(
         .or_else(|| contract_refusal(world, now, taken, needs, node))
         .or_else(|| closed_refusal(now, site, node))
         .or_else(|| (!needs.resources.fits_in(&taken.free(node))).then_some(Refusal::Busy))
+}
+
+/// True if a node would take a task now, or will once enough has ended there.
+pub fn will_take(world: &World, now: TimeMs, taken: &Taken, needs: &Needs, node: &Node) -> bool {
+    matches!(
+        refusal(world, now, taken, needs, node),
+        None | Some(Refusal::Busy)
+    )
 }
 
 /// What no waiting changes: the needs against what the node is.
@@ -114,7 +131,7 @@ fn closed_refusal(now: TimeMs, site: &Site, node: &Node) -> Option<Refusal> {
 }
 
 /// How long a task may hold a node at most: its scaled walltime limit and the grace.
-fn longest_ms(world: &World, needs: &Needs, node: &Node) -> i64 {
+pub fn longest_ms(world: &World, needs: &Needs, node: &Node) -> i64 {
     node.scaled_ms(needs.walltime_ms)
         .saturating_add(world.policy().grace_ms)
 }

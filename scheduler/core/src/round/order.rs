@@ -1,34 +1,45 @@
-//! Whose task goes next: hierarchical dominant-resource fair share.
+//! Whose task goes next: hierarchical dominant-resource fair share (rules 5 and 6).
 //!
 //! At each level of the queue tree the child with the lowest key goes, where
-//! the key is that of the child's own next task:
+//! the key is that of the child's own next task or gang. First those below their
+//! guarantee in a resource that the work is about, by how well it is served:
+//!
+//! `max over the unmet r of (a + c)_r / g'_r`
+//!
+//! then the others, by
 //!
 //! `max over r of φ_r · min(a + c, max(a, e))_r / (λ_r · w)`
 //!
-//! with `a` held, `c` the task's cost, `e` the entitlement, `λ·w` the water level
-//! ([`super::share`]), and `r` the resources that the task is about: those of
+//! with `a` held or reserved, `c` the cost, `e` the entitlement, `λ·w` the water level
+//! ([`super::share`]), and `r` the resources that the work is about: those of
 //! which it asks at least half as much, relative to the pool, as of its
 //! dominant one. `φ` in [½, 2] remembers decayed usage. The cost is capped by
 //! the entitlement, so a task wider than its queue's share still starts.
 //! Ties: the lower load before the task, then the smaller task, then the id.
 //! Inside a leaf: priority, then submission, then id.
 //!
+//! Who may go at all is decided by [`super::barrier`] (room kept for others), the limits
+//! of the queues, and by what was found not to fit.
+//!
 //! Sizes: amounts ≤ 2^41, φ ≤ 2^17, levels ≤ 2^54; a key is a fraction of a number
 //! below 2^72 and one below 2^54, so products of two keys fit into 128 bits.
 
-use super::share::{FINE_BITS, Shares};
+use super::barrier::{Barrier, Work, keeps_out};
+use super::share::{FINE_BITS, Shares, fine};
 use crate::ids::{ClassId, JobId, QueueId};
+use crate::job::Job;
 use crate::queue::{PendingJob, Queue};
 use crate::resources::{DIMENSIONS, Resources};
 use crate::time::TimeMs;
 use crate::world::World;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// 1 in the fixed point of φ.
 const PHI_ONE: u128 = 1 << 16;
 
-/// The next task of a queue.
+/// The next task or gang of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// Of this leaf.
@@ -46,31 +57,73 @@ pub struct Key {
     denominator: u128,
 }
 
-/// The order in which waiting tasks go, while a round takes places.
+/// Where a queue stands among its siblings with its head; lowest goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    /// Below its guarantee.
+    band: Band,
+    /// The key of rule 5.
+    key: Key,
+    /// The same without the head.
+    load: Key,
+    /// Dominant share of the head.
+    size: Key,
+}
+
+/// The two kinds of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Band {
+    BelowGuarantee,
+    ByShare,
+}
+
+/// The order in which waiting work goes, while a round takes places.
 pub struct Order<'a> {
     world: &'a World,
     shares: Shares,
-    held: Vec<Resources>,
+    /// Held or reserved.
+    charged: Vec<Resources>,
     phi: Vec<[u128; DIMENSIONS]>,
-    heads: Vec<Option<Head>>,
-    failed: Vec<bool>,
-    /// How far each job's queued indexes have been placed in this round.
-    next_index: BTreeMap<JobId, u32>,
-    /// Jobs whose queued tasks have all been placed in this round.
-    spent: Vec<PendingCursor>,
+    heads: Vec<Option<(Head, Rank)>>,
+    /// Classes that nothing takes any more in this round.
+    blocked: Vec<bool>,
+    /// Classes that would take a leaf over a limit, or that were passed over there.
+    shut: BTreeSet<(QueueId, ClassId)>,
+    barrier: Barrier,
+    closed: [bool; DIMENSIONS],
+    /// Held, less what is on its way out, plus what room is being freed for: what
+    /// guarantees go by.
+    net: Vec<Resources>,
+    /// On its way out.
+    leaving: Vec<Resources>,
+    guarantees: bool,
+    /// Heads beyond a limit count: reclaiming may keep them inside.
+    beyond_limits: bool,
+    used: BTreeMap<JobId, Used>,
+    /// Per leaf and class: the jobs up to this one have nothing left in this round.
+    spent: Vec<BTreeMap<ClassId, PendingJob>>,
+    /// Jobs that have something again, or of another class than the World lists.
+    extra: Vec<BTreeMap<ClassId, BTreeSet<PendingJob>>>,
 }
 
-/// Per leaf and class: the jobs before this position are spent.
-type PendingCursor = BTreeMap<ClassId, PendingJob>;
+/// What this round has taken of a job.
+#[derive(Debug, Default)]
+struct Used {
+    /// The tasks below are placed, or do not wait.
+    from: u32,
+    placed: u64,
+    /// Room is kept for these, or they were placed there.
+    reserved: BTreeSet<u32>,
+}
 
 impl<'a> Order<'a> {
-    /// The order at the start of a round.
+    /// The order at the start of a round, in which nothing is reserved.
     pub fn new(world: &'a World, now: TimeMs) -> Self {
         let queues = world.queues().len();
         let shares = Shares::new(world, now);
         let mut order = Order {
             world,
-            held: world.queues().iter().map(|queue| queue.held).collect(),
+            charged: world.queues().iter().map(|queue| queue.held).collect(),
             phi: world
                 .queues()
                 .iter()
@@ -78,14 +131,24 @@ impl<'a> Order<'a> {
                 .collect(),
             shares,
             heads: vec![None; queues],
-            failed: vec![false; world.classes().ids_end()],
-            next_index: BTreeMap::new(),
-            spent: vec![PendingCursor::new(); queues],
+            blocked: vec![false; world.classes().ids_end()],
+            shut: BTreeSet::new(),
+            barrier: Barrier::default(),
+            closed: [false; DIMENSIONS],
+            net: Vec::new(),
+            leaving: leaving(world),
+            beyond_limits: false,
+            guarantees: world
+                .queues()
+                .iter()
+                .any(|queue| !queue.spec.guarantee.is_zero()),
+            used: BTreeMap::new(),
+            spent: vec![BTreeMap::new(); queues],
+            extra: vec![BTreeMap::new(); queues],
         };
-        // Parents come before their children in order of creation.
-        for id in (0..queues as u32).rev().map(QueueId) {
-            order.refresh(id);
-        }
+        let held = order.charged.iter().zip(&order.leaving);
+        order.net = held.map(|(held, leaving)| held.minus(leaving)).collect();
+        order.refresh_all();
         order
     }
 
@@ -94,63 +157,343 @@ impl<'a> Order<'a> {
         &self.shares
     }
 
-    /// The task that goes next; `None` when nothing is left to try.
+    /// What a queue holds or has reserved.
+    pub fn charged(&self, queue: QueueId) -> &Resources {
+        &self.charged[queue.index()]
+    }
+
+    /// What a queue holds, less what is on its way out.
+    pub fn net(&self, queue: QueueId) -> &Resources {
+        &self.net[queue.index()]
+    }
+
+    /// A victim is on its way out of a leaf.
+    pub fn leave(&mut self, leaf: QueueId, amount: &Resources) {
+        for queue in self.world.queues().path(leaf) {
+            self.net[queue.index()] -= amount;
+            self.leaving[queue.index()] += amount;
+        }
+    }
+
+    /// Room is being freed for work that is reserved already.
+    pub fn free_for(&mut self, work: &Work) {
+        for queue in self.world.queues().path(work.leaf) {
+            self.net[queue.index()] += &work.cost;
+        }
+    }
+
+    /// Undoes [`Order::free_for`].
+    pub fn free_no_more_for(&mut self, work: &Work) {
+        for queue in self.world.queues().path(work.leaf) {
+            self.net[queue.index()] -= &work.cost;
+        }
+    }
+
+    /// The first queue above work that would hold more than its limit, if it held what
+    /// it holds in `net` and has reserved, and the work.
+    pub fn limited_by(&self, work: &Work, net: &[Resources]) -> Option<QueueId> {
+        let queues = self.world.queues();
+        queues.path(work.leaf).find(|id| {
+            let change = self.net[id.index()].minus(&net[id.index()]);
+            let charged = self.charged[id.index()].minus(&self.leaving[id.index()]);
+            let with = charged.minus(&change).plus(&work.cost);
+            queues.queue(*id).spec.limit.exceeded(&with, &work.cost)
+        })
+    }
+
+    /// True if any queue has a guarantee.
+    pub fn has_guarantees(&self) -> bool {
+        self.guarantees
+    }
+
+    /// True if some queue above the work is below its guarantee in what it is about.
+    pub fn has_claim(&self, work: &Work) -> bool {
+        self.guarantees
+            && self
+                .world
+                .queues()
+                .path(work.leaf)
+                .any(|id| self.is_below(id, &work.cost))
+    }
+
+    /// True if a queue is below its guarantee in something that work of this cost is about.
+    pub fn is_below(&self, queue: QueueId, cost: &Resources) -> bool {
+        let (net, share) = (fine(&self.net[queue.index()]), self.shares.of(queue));
+        let below = |d: usize| net[d] < share.guarantee[d];
+        (0..DIMENSIONS).any(|d| below(d) && is_about(cost, &self.shares.pool, d))
+    }
+
+    /// True if a queue has its guarantee in all that work of this cost is about.
+    fn is_served(&self, queue: QueueId, cost: &Resources) -> bool {
+        !self.is_below(queue, cost)
+    }
+
+    /// True if with the work a queue would still be inside its guarantee, in everything
+    /// that the work asks for.
+    pub fn is_inside(&self, queue: QueueId, cost: &Resources) -> bool {
+        let with = fine(&self.net[queue.index()].plus(cost));
+        let guarantee = &self.shares.of(queue).guarantee;
+        (0..DIMENSIONS).all(|d| cost[d] == 0 || with[d] <= guarantee[d])
+    }
+
+    /// True if the first need not respect room that is kept for the second.
+    pub fn ignores(&self, work: &Work, other: &Work) -> bool {
+        if !self.guarantees {
+            return false;
+        }
+        let Some((mine, theirs)) = self.world.queues().fork(work.leaf, other.leaf) else {
+            return false;
+        };
+        let inside = self.is_inside(mine, &work.cost) && !self.is_inside(theirs, &other.cost);
+        inside || (self.is_below(mine, &work.cost) && self.is_served(theirs, &other.cost))
+    }
+
+    /// True if work has to wait for others' reservations to come true.
+    pub fn is_kept_out(&self, work: &Work) -> bool {
+        let closed = if self.has_claim(work) {
+            self.barrier.closed(|other| !self.ignores(work, other))
+        } else {
+            self.closed
+        };
+        keeps_out(&closed, &work.cost, &self.shares.pool)
+    }
+
+    /// Who is kept from going by room that is kept.
+    pub fn barrier(&self) -> &Barrier {
+        &self.barrier
+    }
+
+    /// The work that goes next; `None` when nothing is left to try.
     pub fn first(&self) -> Option<Head> {
-        self.heads[QueueId::ROOT.index()]
+        self.heads[QueueId::ROOT.index()].map(|(head, _)| head)
+    }
+
+    /// The work that may go next: of every queue whose key is within `permille` of the
+    /// best at each level of its path, the widest first.
+    pub fn near(&self, permille: u32) -> Vec<Head> {
+        let mut near = Vec::new();
+        self.gather_near(QueueId::ROOT, permille, &mut near);
+        near.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
+        near.into_iter().map(|(head, _)| head).collect()
+    }
+
+    fn gather_near(&self, id: QueueId, permille: u32, near: &mut Vec<(Head, Key)>) {
+        let queue = self.world.queues().queue(id);
+        let Some((head, rank)) = self.heads[id.index()] else {
+            return;
+        };
+        if queue.children.is_empty() {
+            near.push((head, rank.size));
+            return;
+        }
+        let ranks = queue
+            .children
+            .iter()
+            .filter_map(|child| self.heads[child.index()].map(|(_, rank)| (rank, *child)));
+        let Some((best, first)) = ranks.clone().min() else {
+            return;
+        };
+        self.gather_near(first, permille, near);
+        for (rank, child) in ranks.filter(|(_, child)| *child != first) {
+            if rank.band == best.band && rank.key.is_within(permille, &best.key) {
+                self.gather_near(child, permille, near);
+            }
+        }
+    }
+
+    /// Some leaf's head, if there is one.
+    pub fn any_head(&self) -> Option<Head> {
+        let mut leaves = self
+            .world
+            .queues()
+            .iter()
+            .filter(|queue| queue.children.is_empty());
+        leaves.find_map(|queue| self.heads[queue.id.index()].map(|(head, _)| head))
+    }
+
+    /// What a head asks for in all.
+    pub fn cost(&self, head: &Head) -> Resources {
+        self.world.classes().cost(head.class)
+    }
+
+    /// The tasks that a head stands for.
+    ///
+    /// # Panics
+    /// If the head is not one of this order as it is.
+    pub fn tasks(&self, head: &Head) -> Vec<u32> {
+        let tasks = self.unit(&self.world.jobs()[&head.job], head.class);
+        tasks.expect("a head has tasks that wait")
     }
 
     /// No node takes the class any more in this round: every queue whose head it
     /// was gets another, since a head that cannot go must not decide the order.
-    pub fn fail(&mut self, class: ClassId) {
-        self.failed[class.index()] = true;
-        let queues = self.world.queues();
-        let stale = |id: &QueueId| {
-            queues.queue(*id).children.is_empty()
-                && self.heads[id.index()].is_some_and(|head| head.class == class)
+    pub fn block(&mut self, class: ClassId) {
+        self.blocked[class.index()] = true;
+        let stale = |queue: &&Queue| {
+            queue.children.is_empty()
+                && self.heads[queue.id.index()].is_some_and(|(head, _)| head.class == class)
         };
-        let leaves: Vec<QueueId> = (0..queues.len() as u32)
-            .map(QueueId)
+        let leaves: Vec<QueueId> = self
+            .world
+            .queues()
+            .iter()
             .filter(stale)
+            .map(|q| q.id)
             .collect();
         leaves.into_iter().for_each(|leaf| self.refresh_path(leaf));
     }
 
-    /// Takes the head's task out of the order and charges its queues.
-    ///
-    /// Returns the index of the task.
-    pub fn place(&mut self, head: &Head) -> u32 {
-        let job = &self.world.jobs()[&head.job];
-        let from = self.next_index.get(&head.job).copied().unwrap_or(0);
-        let index = job
-            .tasks
-            .queued
-            .first_from(from)
-            .expect("a head has a queued task");
-        self.next_index.insert(head.job, index + 1);
-        if job.tasks.queued.first_from(index + 1).is_none() {
-            self.spent[head.leaf.index()].insert(head.class, job.pending());
-        }
-        for queue in self.world.queues().path(head.leaf) {
-            self.held[queue.index()] += job.resources();
-        }
+    /// Passes over the class of a head in its leaf.
+    pub fn shut(&mut self, head: &Head) {
+        self.shut.insert((head.leaf, head.class));
         self.refresh_path(head.leaf);
-        index
     }
 
-    /// The key of a queue for a task below it, as the order compares it.
-    pub fn key(&self, queue: QueueId, head: &Head) -> Key {
-        let cost = &self.world.classes().needs(head.class).resources;
-        let share = self.shares.of(queue);
-        let held = &self.held[queue.index()];
-        self.largest(queue, cost, |d| {
-            let (held, cost) = (held[d] << FINE_BITS, cost[d] << FINE_BITS);
-            (held + cost).min(held.max(share.fine[d]))
+    /// Looks again at what was found not to fit or passed over: there is room again.
+    pub fn reopen(&mut self) {
+        self.blocked.fill(false);
+        self.shut.clear();
+        self.refresh_all();
+    }
+
+    /// From here on every claim counts, whatever is closed or limited.
+    pub fn open_to_claims(&mut self) {
+        self.beyond_limits = true;
+        self.shut.clear();
+        self.barrier = Barrier::default();
+        self.closed = [false; DIMENSIONS];
+        self.refresh_all();
+    }
+
+    /// Who may pass has changed.
+    pub fn set_barrier(&mut self, barrier: Barrier) {
+        if self.beyond_limits {
+            return;
+        }
+        let closed = barrier.closed(|_| true);
+        let other = closed != self.closed || (self.guarantees && barrier != self.barrier);
+        self.barrier = barrier;
+        self.closed = closed;
+        if other {
+            self.refresh_all();
+        }
+    }
+
+    /// Takes a head's tasks out of the order; they are placed, and its queues charged.
+    pub fn place(&mut self, head: &Head, tasks: &[u32]) {
+        let used = self.used.entry(head.job).or_default();
+        used.from = tasks
+            .last()
+            .map_or(used.from, |last| used.from.max(last + 1));
+        used.placed += tasks.len() as u64;
+        let cost = self.cost(head);
+        self.charge(head.leaf, &cost);
+        for queue in self.world.queues().path(head.leaf) {
+            self.net[queue.index()] += &cost;
+        }
+        let job = &self.world.jobs()[&head.job];
+        if head.class != job.alone {
+            // The others of its job may follow the gang.
+            let extra = &mut self.extra[head.leaf.index()];
+            extra.entry(job.alone).or_default().insert(job.pending());
+        }
+        self.refresh_path(head.leaf);
+    }
+
+    /// Takes tasks out of the order for which room is kept, and charges their queues.
+    pub fn reserve(&mut self, leaf: QueueId, job: JobId, tasks: &[u32], cost: &Resources) {
+        let used = self.used.entry(job).or_default();
+        used.reserved.extend(tasks);
+        self.charge(leaf, cost);
+        self.refresh_path(leaf);
+    }
+
+    /// Tasks for which room was kept are placed.
+    pub fn start_reserved(&mut self, leaf: QueueId, job: JobId, tasks: &[u32]) {
+        let job = &self.world.jobs()[&job];
+        if tasks.len() > 1 {
+            let extra = &mut self.extra[leaf.index()];
+            extra.entry(job.alone).or_default().insert(job.pending());
+        }
+        self.refresh_path(leaf);
+    }
+
+    /// Gives up what [`Order::reserve`] did; the tasks are in the order again.
+    pub fn unreserve(&mut self, leaf: QueueId, job: JobId, tasks: &[u32], cost: &Resources) {
+        let used = self.used.entry(job).or_default();
+        tasks.iter().for_each(|task| {
+            used.reserved.remove(task);
+        });
+        used.from = tasks
+            .first()
+            .map_or(used.from, |first| used.from.min(*first));
+        for queue in self.world.queues().path(leaf) {
+            self.charged[queue.index()] -= cost;
+        }
+        if let Some(job) = self.world.jobs().get(&job) {
+            let extra = &mut self.extra[leaf.index()];
+            extra.entry(job.class).or_default().insert(job.pending());
+        }
+        self.shut.clear();
+        self.refresh_all();
+    }
+
+    fn charge(&mut self, leaf: QueueId, cost: &Resources) {
+        for queue in self.world.queues().path(leaf) {
+            self.charged[queue.index()] += cost;
+        }
+    }
+
+    /// True if the queues above a leaf have room below their limits.
+    pub fn within_limits(&self, leaf: QueueId, cost: &Resources) -> bool {
+        let queues = self.world.queues();
+        queues.path(leaf).all(|id| {
+            let held = self.charged[id.index()].plus(cost);
+            !queues.queue(id).spec.limit.exceeded(&held, cost)
         })
     }
 
-    fn load(&self, queue: QueueId, head: &Head) -> Key {
-        let cost = &self.world.classes().needs(head.class).resources;
-        self.largest(queue, cost, |d| self.held[queue.index()][d] << FINE_BITS)
+    /// True if what is charged is over a limit above work that is charged already; what
+    /// is on its way out counts if `now`.
+    pub fn is_over_limit(&self, work: &Work, now: bool) -> bool {
+        let queues = self.world.queues();
+        queues.path(work.leaf).any(|id| {
+            let mut charged = self.charged[id.index()];
+            if !now {
+                charged -= &self.leaving[id.index()];
+            }
+            queues.queue(id).spec.limit.exceeded(&charged, &work.cost)
+        })
+    }
+
+    /// Where a queue stands with a head below it.
+    pub fn rank(&self, queue: QueueId, head: &Head) -> Rank {
+        let (share, cost) = (self.shares.of(queue), self.cost(head));
+        let charged = fine(&self.charged[queue.index()]);
+        let cost_fine = fine(&cost);
+        let load = self.largest(queue, &cost, |d| charged[d]);
+        let size = self.size(&cost);
+        let unmet =
+            |d: &usize| charged[*d] < share.guarantee[*d] && is_about(&cost, &self.shares.pool, *d);
+        let served = (0..DIMENSIONS).filter(unmet).map(|d| Key {
+            numerator: (charged[d] + cost_fine[d]).max(0) as u128,
+            denominator: share.guarantee[d].max(0) as u128,
+        });
+        let (band, key) = match served.max() {
+            Some(key) => (Band::BelowGuarantee, key),
+            None => (
+                Band::ByShare,
+                self.largest(queue, &cost, |d| {
+                    (charged[d] + cost_fine[d]).min(charged[d].max(share.fine[d]))
+                }),
+            ),
+        };
+        Rank {
+            band,
+            key,
+            load,
+            size,
+        }
     }
 
     /// The largest of φ · amount / level over the resources a task is about; amounts
@@ -163,10 +506,7 @@ impl<'a> Order<'a> {
             numerator: phi[d] * amount(d).max(0) as u128,
             denominator: share.level[d].max(0) as u128,
         });
-        keys.max().unwrap_or(Key {
-            numerator: 0,
-            denominator: 1,
-        })
+        keys.max().unwrap_or(Key::ZERO)
     }
 
     fn refresh_path(&mut self, leaf: QueueId) {
@@ -174,71 +514,131 @@ impl<'a> Order<'a> {
         path.into_iter().for_each(|id| self.refresh(id));
     }
 
+    fn refresh_all(&mut self) {
+        // Parents come before their children in order of creation.
+        let queues = self.world.queues().len() as u32;
+        (0..queues)
+            .rev()
+            .map(QueueId)
+            .for_each(|id| self.refresh(id));
+    }
+
     /// Finds a queue's head anew, from its jobs or from its children's heads.
     fn refresh(&mut self, id: QueueId) {
         let queue = self.world.queues().queue(id);
-        self.heads[id.index()] = if queue.cordoned.is_some() {
+        let head = if queue.cordoned.is_some() {
             None
         } else if queue.children.is_empty() {
             self.leaf_head(queue)
         } else {
-            let heads = queue
-                .children
-                .iter()
-                .filter_map(|child| self.heads[child.index()].map(|head| (*child, head)));
+            let heads = queue.children.iter().filter_map(|child| {
+                self.heads[child.index()].map(|(head, rank)| (rank, child, head))
+            });
             heads
-                .min_by(|left, right| self.compare(*left, *right))
-                .map(|(_, head)| head)
+                .min_by(|left, right| (left.0, left.1).cmp(&(right.0, right.1)))
+                .map(|(_, _, head)| head)
         };
+        self.heads[id.index()] = head.map(|head| (head, self.rank(id, &head)));
     }
 
-    fn leaf_head(&self, queue: &Queue) -> Option<Head> {
-        let spent = &self.spent[queue.id.index()];
-        let alive = queue
-            .pending
-            .iter()
-            .filter(|(class, _)| !self.failed[class.index()]);
-        let firsts = alive.filter_map(|(class, pending)| {
-            let first = match spent.get(class) {
-                None => pending.jobs.first(),
-                Some(done) => pending
-                    .jobs
-                    .range((std::ops::Bound::Excluded(done), std::ops::Bound::Unbounded))
-                    .next(),
+    fn leaf_head(&mut self, queue: &Queue) -> Option<Head> {
+        loop {
+            let (first, class) = self.first_alive(queue)?;
+            let head = Head {
+                leaf: queue.id,
+                job: first.job,
+                class,
             };
+            let job = &self.world.jobs()[&first.job];
+            if self.unit(job, class).is_none() || !self.may_start(&head, job) {
+                self.spend(queue.id, class, first);
+            } else if !self.beyond_limits && !self.within_limits(queue.id, &self.cost(&head)) {
+                self.shut.insert((queue.id, class));
+            } else {
+                return Some(head);
+            }
+        }
+    }
+
+    /// The first job of a leaf in a class that may go.
+    fn first_alive(&self, queue: &Queue) -> Option<(PendingJob, ClassId)> {
+        let alive = |class: &ClassId| {
+            !self.blocked[class.index()]
+                && !self.shut.contains(&(queue.id, *class))
+                && !self.is_kept_out(&Work {
+                    leaf: queue.id,
+                    cost: self.world.classes().cost(*class),
+                })
+        };
+        let spent = &self.spent[queue.id.index()];
+        let listed = queue.pending.iter().filter_map(|(class, pending)| {
+            let from = spent
+                .get(class)
+                .map_or(Bound::Unbounded, |done| Bound::Excluded(*done));
+            let first = pending.jobs.range((from, Bound::Unbounded)).next();
             first.map(|first| (*first, *class))
         });
-        let (first, class) = firsts.min()?;
-        Some(Head {
-            leaf: queue.id,
-            job: first.job,
-            class,
-        })
+        let extra = self.extra[queue.id.index()].iter();
+        let extra = extra.filter_map(|(class, jobs)| jobs.first().map(|first| (*first, *class)));
+        listed.chain(extra).filter(|(_, class)| alive(class)).min()
     }
 
-    fn compare(&self, left: (QueueId, Head), right: (QueueId, Head)) -> Ordering {
-        let keys = self.key(left.0, &left.1).cmp(&self.key(right.0, &right.1));
-        keys.then_with(|| {
-            self.load(left.0, &left.1)
-                .cmp(&self.load(right.0, &right.1))
-        })
-        .then_with(|| self.size(&left.1).cmp(&self.size(&right.1)))
-        .then_with(|| left.0.cmp(&right.0))
+    /// Nothing of a job is left in this round.
+    fn spend(&mut self, leaf: QueueId, class: ClassId, job: PendingJob) {
+        let extra = &mut self.extra[leaf.index()];
+        if let Some(jobs) = extra.get_mut(&class)
+            && jobs.remove(&job)
+            && jobs.is_empty()
+        {
+            extra.remove(&class);
+        }
+        let spent = &mut self.spent[leaf.index()];
+        let last = spent.entry(class).or_insert(job);
+        *last = job.max(*last);
     }
 
-    /// How large a task is: its dominant share of the pool.
-    fn size(&self, head: &Head) -> Key {
-        let cost = &self.world.classes().needs(head.class).resources;
+    /// The tasks of a job that go next at once.
+    fn unit(&self, job: &Job, class: ClassId) -> Option<Vec<u32>> {
+        let size = self.world.classes().gang(class).size;
+        let ready = job.ready();
+        let nothing = Used::default();
+        let used = self.used.get(&job.id).unwrap_or(&nothing);
+        let taken = used.placed + used.reserved.len() as u64;
+        if ready.tasks < taken + u64::from(size) {
+            return None;
+        }
+        job.next_tasks(size, used.from, &used.reserved)
+    }
+
+    /// Rule 8: where the policy asks for it, what nothing may preempt stays inside the
+    /// guarantees above it.
+    fn may_start(&self, head: &Head, job: &Job) -> bool {
+        if job.spec.preemptible || !self.world.policy().non_preemptible_within_guarantee {
+            return true;
+        }
+        let cost = self.cost(head);
+        let queues = self.world.queues();
+        let inside = |id: QueueId| {
+            let mut held = queues.queue(id).held_fixed.plus(&cost);
+            // What this round has placed counts whole: it may be fixed as well.
+            held += &self.charged[id.index()].minus(&queues.queue(id).held);
+            let (held, share) = (fine(&held), self.shares.of(id));
+            let about = (0..DIMENSIONS).filter(|d| is_about(&cost, &self.shares.pool, *d));
+            about.into_iter().all(|d| held[d] <= share.guarantee[d])
+        };
+        let mut path = queues.path(head.leaf).filter(|id| *id != QueueId::ROOT);
+        path.all(inside)
+    }
+
+    /// How large work is: its dominant share of the pool.
+    fn size(&self, cost: &Resources) -> Key {
         let shares = (0..DIMENSIONS)
             .filter(|d| self.shares.pool[*d] > 0)
             .map(|d| Key {
                 numerator: cost[d].max(0) as u128,
                 denominator: self.shares.pool[d] as u128,
             });
-        shares.max().unwrap_or(Key {
-            numerator: 0,
-            denominator: 1,
-        })
+        shares.max().unwrap_or(Key::ZERO)
     }
 }
 
@@ -255,6 +655,18 @@ pub fn is_about(cost: &Resources, pool: &Resources, d: usize) -> bool {
     (0..DIMENSIONS)
         .filter(|other| pool[*other] > 0)
         .all(at_least_half)
+}
+
+/// What each queue holds and was preempted.
+fn leaving(world: &World) -> Vec<Resources> {
+    let mut leaving = vec![Resources::ZERO; world.queues().len()];
+    for task in world.leaving() {
+        let job = &world.jobs()[&task.job];
+        for queue in world.queues().path(job.queue) {
+            leaving[queue.index()] += job.resources();
+        }
+    }
+    leaving
 }
 
 /// φ: what decayed usage does to a queue's keys, in [½, 2].
@@ -289,13 +701,43 @@ fn power_clamped(base: u128, exponent: u32) -> u128 {
 }
 
 impl Key {
-    /// In thousandths, for people; saturates.
-    pub fn milli(&self) -> i64 {
+    const ZERO: Key = Key {
+        numerator: 0,
+        denominator: 1,
+    };
+
+    /// True if this is at most `permille` thousandths more than the other.
+    fn is_within(&self, permille: u32, other: &Key) -> bool {
+        let more = Key {
+            // Rounded, so that products still fit.
+            numerator: other.numerator + other.numerator / 1_000 * u128::from(permille),
+            denominator: other.denominator,
+        };
+        *self <= more
+    }
+
+    /// In thousandths of `one`; saturates.
+    fn milli_of(&self, one: u128) -> i64 {
         if self.denominator == 0 {
             return i64::MAX;
         }
-        let milli = self.numerator / PHI_ONE * 1_000 / self.denominator;
+        let milli = self.numerator / one * 1_000 / self.denominator;
         i64::try_from(milli).unwrap_or(i64::MAX)
+    }
+}
+
+impl Rank {
+    /// The key in thousandths, for people; saturates.
+    pub fn milli(&self) -> i64 {
+        self.key.milli_of(match self.band {
+            Band::BelowGuarantee => 1,
+            Band::ByShare => PHI_ONE,
+        })
+    }
+
+    /// True if the queue is below its guarantee.
+    pub fn is_below_guarantee(&self) -> bool {
+        self.band == Band::BelowGuarantee
     }
 }
 

@@ -15,7 +15,7 @@ use crate::spec::Needs;
 use crate::time::TimeMs;
 use crate::world::World;
 
-/// The best node for a task now.
+/// The best node for a task now, of those that are `allowed`.
 ///
 /// # Errors
 /// Why there is none: the closest that any node came.
@@ -24,10 +24,11 @@ pub fn best_node(
     now: TimeMs,
     taken: &Taken,
     needs: &Needs,
+    allowed: impl Fn(&Node) -> bool,
 ) -> Result<NodeId, WaitingReason> {
     let mut best: Option<(i64, NodeId)> = None;
     let mut closest: Option<Refusal> = None;
-    for node in world.nodes() {
+    for node in world.nodes().iter().filter(|node| allowed(node)) {
         match refusal(world, now, taken, needs, node) {
             Some(cause) => closest = closest.max(Some(cause)),
             None => {
@@ -45,8 +46,8 @@ pub fn best_node(
     }
 }
 
-/// Lower is better.
-fn score(world: &World, taken: &Taken, needs: &Needs, node: &Node) -> i64 {
+/// How good a node is for a task that it takes; lower is better.
+pub fn score(world: &World, taken: &Taken, needs: &Needs, node: &Node) -> i64 {
     let policy = world.policy();
     let capacity = &node.report.capacity;
     let left = taken.free(node).minus(&needs.resources);

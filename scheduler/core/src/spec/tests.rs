@@ -29,6 +29,10 @@ fn job(name: &str) -> JobSpec {
         retries: Vec::new(),
         on_lost_contact: OnLostContact::Restart,
         restartable: true,
+        preemptible: true,
+        min: 1,
+        within: None,
+        running_max: None,
     }
 }
 

@@ -163,11 +163,34 @@ impl JobSpec {
                 WALLTIME_MAX_MS as u64,
             ));
         }
+        self.check_gang(&place)?;
         for file in &self.inputs {
             check_path(&place("inputs"), &file.path)?;
         }
         for glob in &self.outputs {
             check_path(&place("outputs"), glob)?;
+        }
+        Ok(())
+    }
+
+    fn check_gang(&self, place: &dyn Fn(&str) -> String) -> Result<(), Rejected> {
+        if !(1..=self.count).contains(&self.min) {
+            let (min, count) = (self.min.into(), self.count.into());
+            return Err(Rejected::bounds(&place("min"), min, 1, count));
+        }
+        if self.running_max.is_some_and(|max| max < self.min) {
+            return Err(Rejected::invalid(
+                place("running_max"),
+                format!("fewer than the {} tasks that go together", self.min),
+                "raise `running_max`, or lower `min`",
+            ));
+        }
+        if self.within.is_some() && self.min < 2 {
+            return Err(Rejected::invalid(
+                place("within"),
+                "it says what the places of a gang have in common, and there is no gang",
+                "set `min` to 2 or more, or leave `within` out",
+            ));
         }
         Ok(())
     }

@@ -2,13 +2,17 @@
 
 use super::World;
 use crate::effect::Effect;
-use crate::event::Placement;
-use crate::ids::{LeaseId, TaskId};
+use crate::event::{Placement, Preemption};
+use crate::ids::{JobId, LeaseId, TaskId};
 use crate::job::transition::{Next, after_attempt};
-use crate::job::{Active, ActiveState, AttemptEnd, AttemptRecord, Outcome, Past};
+use crate::job::{
+    Active, ActiveState, AttemptEnd, AttemptRecord, CancelledWhy, Outcome, Past, StopWhy,
+};
+use crate::ranges::RangeSet;
 use crate::rejected::Rejected;
+use crate::reservation::Reservation;
 use crate::round::feasible::{Taken, refusal, worst_cost_micro_eur};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl World {
     /// [`crate::event::Event::PlanCommitted`]: every item is checked again, and
@@ -16,12 +20,80 @@ impl World {
     pub(super) fn commit_plan(
         &mut self,
         placements: &[Placement],
+        preemptions: &[Preemption],
+        reservations: Option<&[Reservation]>,
     ) -> Result<Vec<Effect>, Rejected> {
         self.check_plan(placements)?;
-        Ok(placements
-            .iter()
-            .map(|placement| self.place(placement))
-            .collect())
+        self.check_gangs(placements)?;
+        self.check_preemptions(preemptions)?;
+        let mut effects = Vec::new();
+        for Preemption { task, by } in preemptions {
+            self.stop(*task, StopWhy::Preempted { by: *by }, &mut effects);
+        }
+        effects.extend(placements.iter().map(|placement| self.place(placement)));
+        if let Some(reservations) = reservations {
+            self.reservations = reservations.to_vec();
+        }
+        Ok(effects)
+    }
+
+    /// Whoever is to lose a place holds one, may lose it, and is not leaving already;
+    /// of a gang all are.
+    fn check_preemptions(&self, preemptions: &[Preemption]) -> Result<(), Rejected> {
+        let victims: BTreeSet<TaskId> = preemptions.iter().map(|victim| victim.task).collect();
+        for Preemption { task, by } in preemptions {
+            let refuse = |why: &str| Rejected::Unplaceable {
+                task: *task,
+                why: why.into(),
+            };
+            let job = self.find_job(task.job)?;
+            self.find_job(*by)?;
+            let active = job.tasks.active.get(&task.index);
+            if active.is_none_or(Active::is_stopping) {
+                return Err(refuse("it holds no place that it could lose"));
+            }
+            if !job.spec.preemptible {
+                return Err(refuse("it is not preemptible"));
+            }
+            let whole = |index: u32| {
+                let job = task.job;
+                victims.contains(&TaskId { job, index })
+            };
+            if job.tasks.gang.contains(task.index) && !job.tasks.gang.iter().all(whole) {
+                return Err(refuse("a gang loses all of its places or none"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Of a gang that does not hold its places yet, all get one or none; the others of
+    /// its job come behind.
+    fn check_gangs(&self, placements: &[Placement]) -> Result<(), Rejected> {
+        let mut placed: BTreeMap<JobId, RangeSet> = BTreeMap::new();
+        for Placement { task, .. } in placements {
+            placed.entry(task.job).or_default().insert(task.index);
+        }
+        for (id, placed) in placed {
+            let job = &self.jobs[&id];
+            let gang = &job.tasks.gang;
+            let whole = gang.intersection(&placed).len() == gang.len();
+            if !gang.is_empty() && !job.tasks.gang_holds() && !whole {
+                let task = TaskId {
+                    job: id,
+                    index: placed.first().unwrap_or_default(),
+                };
+                let why = "its gang would not be whole".into();
+                return Err(Rejected::Unplaceable { task, why });
+            }
+            let most = job.spec.running_max.map_or(u64::MAX, u64::from);
+            if job.tasks.active.len() as u64 + placed.len() > most {
+                let index = placed.first().unwrap_or_default();
+                let task = TaskId { job: id, index };
+                let why = format!("{most} tasks of the job hold a place already");
+                return Err(Rejected::Unplaceable { task, why });
+            }
+        }
+        Ok(())
     }
 
     fn check_plan(&self, placements: &[Placement]) -> Result<(), Rejected> {
@@ -54,7 +126,7 @@ impl World {
     fn place(&mut self, placement: &Placement) -> Effect {
         let Placement { task, node } = *placement;
         let job = &self.jobs[&task.job];
-        let (resources, leaf) = (*job.resources(), job.queue);
+        let (resources, leaf, fixed) = (*job.resources(), job.queue, !job.spec.preemptible);
         let attempt = job.next_attempt(task.index);
         let at = self.nodes[node.index()].site;
         let reserved_micro_eur =
@@ -77,10 +149,11 @@ impl World {
             };
             job.tasks.active.insert(task.index, active);
         });
-        self.hold(leaf, &resources, true);
+        self.hold(leaf, &resources, fixed, true);
         let entry = &mut self.nodes[node.index()];
         entry.held += &resources;
         entry.running += 1;
+        entry.tasks.insert(task);
         let site = &mut self.sites[at.index()];
         site.held += &resources;
         site.running += 1;
@@ -155,19 +228,33 @@ impl World {
     ) -> Result<Vec<Effect>, Rejected> {
         self.open_attempt(lease)?;
         let mut effects = Vec::new();
-        self.end_attempt(lease.task, end, &mut effects);
+        self.end_attempts([(lease.task, end)], &mut effects);
         Ok(effects)
     }
 
-    /// Ends the open attempt of a task: frees its place, charges it, moves the task.
-    pub(super) fn end_attempt(
+    /// Ends open attempts. Gangs and dependents follow once all of them have ended, so
+    /// that nobody is stopped who has ended as well.
+    pub(super) fn end_attempts(
         &mut self,
-        task: TaskId,
-        mut end: AttemptEnd,
+        ends: impl IntoIterator<Item = (TaskId, AttemptEnd)>,
         effects: &mut Vec<Effect>,
     ) {
-        let active = self.job_mut(task.job).tasks.active.remove(&task.index);
+        let mut jobs = BTreeSet::new();
+        for (task, end) in ends {
+            self.end_attempt(task, end, effects);
+            jobs.insert(task.job);
+        }
+        for job in jobs {
+            self.keep_gang_whole(job, effects);
+            self.settle(job, effects);
+        }
+    }
+
+    /// Ends the open attempt of a task: frees its place, charges it, moves the task.
+    fn end_attempt(&mut self, task: TaskId, mut end: AttemptEnd, effects: &mut Vec<Effect>) {
+        let active = self.jobs[&task.job].tasks.active.get(&task.index).cloned();
         let active = active.expect("only open attempts are ended");
+        self.leaving.remove(&task);
         self.free_place(task, &active);
         self.charge(task, &active, &end);
         self.move_task(task, &active, &end.outcome);
@@ -175,6 +262,15 @@ impl World {
             // One attempt's result is accepted at most: a cancelled task that ended
             // well and is tried again must not bring its outputs twice.
             end.outputs.clear();
+        }
+        // Whoever looks wants to know for whom, not that it was told to stop.
+        match active.state {
+            ActiveState::Stopping { why } if end.outcome != Outcome::Exit(0) => match why {
+                StopWhy::Preempted { by } => end.outcome = Outcome::Preempted(by),
+                StopWhy::GangBroken => end.outcome = Outcome::GangBroken,
+                StopWhy::Cancelled(_) => {}
+            },
+            _ => {}
         }
         let node = &self.nodes[active.node.index()];
         effects.push(Effect::AttemptEnded(AttemptRecord {
@@ -186,16 +282,16 @@ impl World {
             end,
         }));
         self.forget_unknown(active.node);
-        self.settle(task.job, effects);
     }
 
     fn free_place(&mut self, task: TaskId, active: &Active) {
         let job = &self.jobs[&task.job];
-        let (resources, leaf) = (*job.resources(), job.queue);
-        self.hold(leaf, &resources, false);
+        let (resources, leaf, fixed) = (*job.resources(), job.queue, !job.spec.preemptible);
+        self.hold(leaf, &resources, fixed, false);
         let node = &mut self.nodes[active.node.index()];
         node.held -= &resources;
         node.running -= 1;
+        node.tasks.remove(&task);
         let at = node.site;
         let site = &mut self.sites[at.index()];
         site.held -= &resources;
@@ -244,9 +340,11 @@ impl World {
         let policy = self.policy.clone();
         self.with_queued(task.job, |job| {
             let tasks = &mut job.tasks;
+            tasks.active.remove(&task.index);
             let past: &mut Past = tasks.past.entry(task.index).or_default();
             match after_attempt(active.state, outcome, past, &job.spec, &policy) {
                 Next::Succeeded => {
+                    tasks.gang.remove(task.index);
                     tasks.past.remove(&task.index);
                     tasks.succeeded.insert(task.index);
                 }
@@ -254,12 +352,43 @@ impl World {
                     tasks.queued.insert(task.index);
                 }
                 Next::Failed(reason) => {
+                    // It stays in the gang until that has been told.
                     tasks.failed.entry(reason).or_default().insert(task.index);
                 }
                 Next::Cancelled(why) => {
+                    tasks.gang.remove(task.index);
                     tasks.cancelled.entry(why).or_default().insert(task.index);
                 }
             }
         });
+    }
+
+    /// After one of a gang has ended: where it waits again, the others give up their
+    /// places and wait with it; where it failed for good, they are cancelled.
+    fn keep_gang_whole(&mut self, id: JobId, effects: &mut Vec<Effect>) {
+        let tasks = &self.jobs[&id].tasks;
+        if tasks.gang.is_empty() || tasks.gang_holds() {
+            return;
+        }
+        let failed = tasks
+            .failed
+            .values()
+            .find_map(|failed| failed.intersection(&tasks.gang).first());
+        if let Some(failed) = failed {
+            let mut others = tasks.gang.clone();
+            others.remove(failed);
+            self.with_queued(id, |job| job.tasks.gang.remove(failed));
+            self.cancel(id, &others, CancelledWhy::Gang, effects);
+            return;
+        }
+        let queued = !tasks.queued.intersection(&tasks.gang).is_empty();
+        let running: Vec<u32> = tasks
+            .active_among(&tasks.gang)
+            .into_iter()
+            .filter(|index| !tasks.active[index].is_stopping())
+            .collect();
+        for index in running.into_iter().filter(|_| queued) {
+            self.stop(TaskId { job: id, index }, StopWhy::GangBroken, effects);
+        }
     }
 }

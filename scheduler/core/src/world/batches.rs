@@ -4,7 +4,7 @@ use super::World;
 use crate::effect::Effect;
 use crate::event::{Selection, Verb};
 use crate::ids::{BatchId, JobId, TaskId};
-use crate::job::{ActiveState, CancelledWhy, Past};
+use crate::job::{ActiveState, CancelledWhy, Past, StopWhy};
 use crate::ranges::RangeSet;
 use crate::rejected::Rejected;
 use crate::time::TimeMs;
@@ -141,10 +141,8 @@ impl World {
         let at_once = match verb {
             Verb::Cancel => {
                 let active = tasks.active_among(wanted).into_iter();
-                let going_on = |index: &u32| {
-                    !matches!(tasks.active[index].state, ActiveState::Stopping { .. })
-                };
-                to_stop = active.filter(going_on).count() as u64;
+                let open = |index: &u32| !tasks.active[index].is_cancelled();
+                to_stop = active.filter(open).count() as u64;
                 among(&tasks.queued) + among(&tasks.blocked) + among(&tasks.held)
             }
             Verb::Hold => among(&tasks.queued) + among(&tasks.blocked),
@@ -160,7 +158,7 @@ impl World {
     }
 
     /// Cancels tasks that wait and stops those that hold a place.
-    fn cancel(
+    pub(super) fn cancel(
         &mut self,
         id: JobId,
         wanted: &RangeSet,
@@ -173,18 +171,37 @@ impl World {
             for state in [&mut tasks.queued, &mut tasks.blocked, &mut tasks.held] {
                 let taken = state.take(wanted);
                 cancelled.extend(&taken);
+                taken.iter().for_each(|index| {
+                    tasks.gang.remove(index);
+                });
             }
             tasks.cancelled.retain(|_, indexes| !indexes.is_empty());
         });
         for index in self.jobs[&id].tasks.active_among(wanted) {
-            let job = self.job_mut(id);
-            let active = job.tasks.active.get_mut(&index).expect("listed as active");
-            if matches!(active.state, ActiveState::Stopping { .. }) {
-                continue;
+            if !self.jobs[&id].tasks.active[&index].is_cancelled() {
+                self.stop(TaskId { job: id, index }, StopWhy::Cancelled(why), effects);
             }
+        }
+    }
+
+    /// Ends the open attempt of a task; the site is told once.
+    pub(super) fn stop(&mut self, task: TaskId, why: StopWhy, effects: &mut Vec<Effect>) {
+        let (attempt, node, told) = self.with_queued(task.job, |job| {
+            let active = job.tasks.active.get_mut(&task.index);
+            let active = active.expect("only open attempts are stopped");
+            let told = matches!(active.state, ActiveState::Stopping { .. });
             active.state = ActiveState::Stopping { why };
-            let (node, attempt) = (active.node, active.attempt);
-            let lease = self.lease(TaskId { job: id, index }, attempt);
+            let told = (active.attempt, active.node, told);
+            if matches!(why, StopWhy::Cancelled(_)) {
+                job.tasks.gang.remove(task.index);
+            }
+            told
+        });
+        if matches!(why, StopWhy::Preempted { .. }) {
+            self.leaving.insert(task);
+        }
+        if !told {
+            let lease = self.lease(task, attempt);
             let site = self.nodes[node.index()].site;
             effects.push(Effect::Stop { site, lease });
         }
@@ -211,6 +228,7 @@ impl World {
             .collect();
         self.with_queued(id, |job| {
             job.waits_for = waits_for;
+            let gang_last = (job.spec.min > 1).then(|| job.spec.min - 1);
             let tasks = &mut job.tasks;
             let mut again = RangeSet::default();
             for ended in tasks
@@ -226,9 +244,15 @@ impl World {
                 for (_, past) in tasks.past.range_mut(first..=last) {
                     *past = Past {
                         attempts: past.attempts,
+                        preempted: past.preempted,
                         ..Past::default()
                     };
                 }
+            }
+            if let Some(last) = gang_last {
+                tasks
+                    .gang
+                    .extend(&again.intersection(&RangeSet::up_to(last + 1)));
             }
             let target = if job.waits_for.is_empty() {
                 &mut tasks.queued
@@ -311,6 +335,7 @@ impl World {
                 .remove(&job)
                 .expect("a batch's jobs are in memory");
             self.classes.release(job.class);
+            self.classes.release(job.alone);
             jobs.push(job);
         }
         Ok(vec![Effect::Retired { batch, jobs }])

@@ -1,7 +1,7 @@
 //! The World's invariants, stated once and asserted by every test after every event.
 
 use super::World;
-use crate::ids::{ClassId, NodeId, QueueId};
+use crate::ids::{ClassId, NodeId, QueueId, TaskId};
 use crate::job::{Job, Tasks};
 use crate::queue::Pending;
 use crate::ranges::RangeSet;
@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Default, PartialEq, Debug, Clone)]
 struct Sums {
     held: Resources,
+    held_fixed: Resources,
     running: u64,
     queued: u64,
     waiting: u64,
@@ -64,11 +65,38 @@ impl World {
                 "{}: blocked on nothing",
                 job.id
             );
+            self.check_gang(job);
             for (index, active) in &job.tasks.active {
                 let used = job.tasks.past.get(index).map_or(0, |past| past.attempts);
                 assert_eq!(used, active.attempt, "{}[{index}]: attempt number", job.id);
             }
         }
+    }
+
+    /// A gang's tasks are the unended among the first, and hold their places together
+    /// unless they are on their way out.
+    fn check_gang(&self, job: &Job) {
+        let gang = &job.tasks.gang;
+        let ended = job
+            .tasks
+            .failed
+            .values()
+            .chain(job.tasks.cancelled.values());
+        let ended = ended.chain([&job.tasks.succeeded]);
+        let among = ended.fold(0, |sum, set| sum + set.intersection(gang).len());
+        assert_eq!(among, 0, "{}: ended tasks in the gang", job.id);
+        let first = RangeSet::up_to(if job.spec.min > 1 { job.spec.min } else { 0 });
+        let inside = gang.intersection(&first).len();
+        assert_eq!(inside, gang.len(), "{}: others in the gang", job.id);
+        let places = job.tasks.active_among(gang);
+        let stays = |index: &u32| !job.tasks.active[index].is_stopping();
+        let held = places.iter().filter(|index| stays(index)).count() as u64;
+        assert!(
+            held == 0 || held == gang.len(),
+            "{}: {held} places of a gang of {}",
+            job.id,
+            gang.len()
+        );
     }
 
     /// Queues' sums are those of the jobs below them.
@@ -79,20 +107,28 @@ impl World {
             let active = job.tasks.active.len() as i64;
             for queue in self.queues.path(job.queue) {
                 let entry = sums.entry(queue).or_default();
-                entry.held += &job.resources().times(active);
+                let held = job.resources().times(active);
+                entry.held += &held;
+                if !job.spec.preemptible {
+                    entry.held_fixed += &held;
+                }
                 entry.running += active as u64;
                 entry.queued += job.tasks.queued.len();
                 entry.waiting += job.tasks.waiting();
             }
-            if !job.tasks.queued.is_empty() {
+            let ready = job.ready();
+            if ready.tasks > 0 {
+                let size = self.classes.gang(job.class).size;
+                assert_eq!(size, ready.size, "{}: class", job.id);
                 let entry = pending.entry((job.queue, job.class)).or_default();
-                entry.tasks += job.tasks.queued.len();
+                entry.tasks += ready.tasks;
                 entry.jobs.insert(job.pending());
             }
         }
         for queue in self.queues.iter() {
             let sum = Sums {
                 held: queue.held,
+                held_fixed: queue.held_fixed,
                 running: queue.running,
                 queued: queue.queued,
                 waiting: queue.waiting,
@@ -118,12 +154,13 @@ impl World {
     /// No node is oversubscribed, unless its capacity shrank under what runs;
     /// nodes' and sites' sums are those of the open attempts.
     fn check_places(&self) {
-        let mut held: BTreeMap<_, (Resources, u32)> = BTreeMap::new();
+        let mut held: BTreeMap<_, (Resources, u32, BTreeSet<TaskId>)> = BTreeMap::new();
         let mut reserved = vec![0; self.sites.len()];
-        for (job, active) in self.jobs.values().flat_map(active_of) {
+        for (job, index, active) in self.jobs.values().flat_map(active_of) {
             let entry = held.entry(active.node).or_default();
             entry.0 += job.resources();
             entry.1 += 1;
+            entry.2.insert(TaskId { job: job.id, index });
             reserved[self.node(active.node).site.index()] += active.reserved_micro_eur;
         }
         let mut sites = vec![(Resources::ZERO, 0); self.sites.len()];
@@ -131,7 +168,7 @@ impl World {
         for node in &self.nodes {
             let expected = held.remove(&node.id).unwrap_or_default();
             assert_eq!(
-                (node.held, node.running),
+                (node.held, node.running, node.tasks.clone()),
                 expected,
                 "{}: held",
                 node.report.name
@@ -211,6 +248,7 @@ fn sets_of(tasks: &Tasks) -> Vec<&RangeSet> {
         .collect()
 }
 
-fn active_of(job: &Job) -> impl Iterator<Item = (&Job, &crate::job::Active)> {
-    job.tasks.active.values().map(move |active| (job, active))
+fn active_of(job: &Job) -> impl Iterator<Item = (&Job, u32, &crate::job::Active)> {
+    let active = job.tasks.active.iter();
+    active.map(move |(index, active)| (job, *index, active))
 }

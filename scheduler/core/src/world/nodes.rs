@@ -125,6 +125,7 @@ impl World {
             present: true,
             held: Resources::ZERO,
             running: 0,
+            tasks: BTreeSet::new(),
         };
         match self.nodes.get_mut(id.index()) {
             Some(slot) => *slot = node,

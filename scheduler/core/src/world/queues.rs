@@ -3,9 +3,9 @@
 use super::World;
 use crate::effect::Effect;
 use crate::event::QueueChange;
-use crate::ids::{JobId, QueueId};
-use crate::job::Job;
-use crate::queue::{QueueSpec, check_spec};
+use crate::ids::{ClassId, JobId, QueueId};
+use crate::job::{Job, Ready};
+use crate::queue::{PendingJob, QueueSpec, check_spec};
 use crate::rejected::Rejected;
 use crate::resources::Resources;
 
@@ -27,7 +27,15 @@ impl World {
         spec.weight = change.weight.unwrap_or(spec.weight);
         spec.queued_max = change.queued_max.or(spec.queued_max);
         spec.submitters = change.submitters.clone().unwrap_or(spec.submitters);
+        spec.guarantee = change.guarantee.unwrap_or(spec.guarantee);
+        spec.limit = change.limit.unwrap_or(spec.limit);
         check_spec(&spec)?;
+        if let Some(parent) = queue.parent {
+            self.queues.check_guarantee(parent, Some(id), &spec)?;
+        }
+        if change.guarantee.is_some() {
+            self.queues.check_covers(id, &spec)?;
+        }
         let queue = self.queues.queue_mut(id);
         queue.spec = spec;
         if let Some(reason) = &change.cordon {
@@ -39,47 +47,79 @@ impl World {
     /// Runs a change of a job's waiting tasks and brings the queues' sums after it.
     pub(super) fn with_queued<R>(&mut self, id: JobId, change: impl FnOnce(&mut Job) -> R) -> R {
         let job = self.job_mut(id);
-        let (before, waited) = (job.tasks.queued.len(), job.tasks.waiting());
-        let result = change(job);
-        let (after, waiting) = (job.tasks.queued.len(), job.tasks.waiting());
         let (leaf, class) = (job.queue, job.class);
+        let (queued, waited, ready) = (job.tasks.queued.len(), job.tasks.waiting(), job.ready());
+        let result = change(job);
+        let after = job.ready();
+        let (now_queued, waiting) = (job.tasks.queued.len(), job.tasks.waiting());
         let pending = job.pending();
-        if (before, waited) == (after, waiting) {
-            return result;
+        if (queued, waited) != (now_queued, waiting) {
+            for queue in self.path(leaf) {
+                let queue = self.queues.queue_mut(queue);
+                queue.queued = queue.queued + now_queued - queued;
+                queue.waiting = queue.waiting + waiting - waited;
+            }
         }
-        for queue in self.path(leaf) {
-            let queue = self.queues.queue_mut(queue);
-            queue.queued = queue.queued + after - before;
-            queue.waiting = queue.waiting + waiting - waited;
-        }
-        if before == after {
-            return result;
-        }
-        let classes = &mut self.queues.queue_mut(leaf).pending;
-        let entry = classes.entry(class).or_default();
-        entry.tasks = entry.tasks + after - before;
-        if after == 0 {
-            entry.jobs.remove(&pending);
-        } else if before == 0 {
-            entry.jobs.insert(pending);
-        }
-        if entry.jobs.is_empty() {
-            classes.remove(&class);
+        if ready != after {
+            let next = self.next_class(id, after);
+            self.remove_pending(leaf, class, &pending, ready.tasks);
+            self.add_pending(leaf, next, pending, after.tasks);
         }
         result
     }
 
-    /// One more task of a leaf holds `resources`, or one fewer.
-    pub(super) fn hold(&mut self, leaf: QueueId, resources: &Resources, taken: bool) {
+    /// The class of a job after it has changed.
+    fn next_class(&mut self, id: JobId, ready: Ready) -> ClassId {
+        let job = &self.jobs[&id];
+        let class = job.class;
+        if self.classes.gang(class).size == ready.size {
+            return class;
+        }
+        let next = self
+            .classes
+            .intern(&job.spec.needs, &job.spec.gang_of(ready.size));
+        self.classes.release(class);
+        self.job_mut(id).class = next;
+        next
+    }
+
+    fn remove_pending(&mut self, leaf: QueueId, class: ClassId, job: &PendingJob, tasks: u64) {
+        if tasks == 0 {
+            return;
+        }
+        let classes = &mut self.queues.queue_mut(leaf).pending;
+        let entry = classes.get_mut(&class).expect("a ready job is listed");
+        entry.tasks -= tasks;
+        entry.jobs.remove(job);
+        if entry.jobs.is_empty() {
+            classes.remove(&class);
+        }
+    }
+
+    fn add_pending(&mut self, leaf: QueueId, class: ClassId, job: PendingJob, tasks: u64) {
+        if tasks > 0 {
+            let classes = &mut self.queues.queue_mut(leaf).pending;
+            let entry = classes.entry(class).or_default();
+            entry.tasks += tasks;
+            entry.jobs.insert(job);
+        }
+    }
+
+    /// One more task of a leaf holds `resources`, or one fewer; `fixed` if nothing may
+    /// preempt it.
+    pub(super) fn hold(&mut self, leaf: QueueId, resources: &Resources, fixed: bool, taken: bool) {
+        let fixed = if fixed { *resources } else { Resources::ZERO };
         let now = self.now;
         for id in self.path(leaf) {
             let queue = self.queues.queue_mut(id);
             queue.usage.count(&queue.held, now);
             if taken {
                 queue.held += resources;
+                queue.held_fixed += &fixed;
                 queue.running += 1;
             } else {
                 queue.held -= resources;
+                queue.held_fixed -= &fixed;
                 queue.running -= 1;
             }
         }

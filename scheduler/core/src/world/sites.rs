@@ -40,9 +40,8 @@ impl World {
     ) -> Result<Vec<Effect>, Rejected> {
         let mut effects = Vec::new();
         let open: Vec<TaskId> = self.open_tasks(|_| true).collect();
-        for task in open {
-            self.end_attempt(task, AttemptEnd::bare(Outcome::Lost), &mut effects);
-        }
+        let lost = |task| (task, AttemptEnd::bare(Outcome::Lost));
+        self.end_attempts(open.into_iter().map(lost), &mut effects);
         self.lineage = lineage;
         for site in &mut self.sites {
             site.session = None;
@@ -149,7 +148,7 @@ impl World {
             .filter(|lease| !leases.contains(lease))
             .map(|lease| lease.task)
             .collect();
-        for task in gone {
+        let end = |task: TaskId| {
             // What was never reported preparing or running may not have arrived.
             let outcome = match self.jobs[&task.job].tasks.active[&task.index].state {
                 ActiveState::Leased => Outcome::NotRun,
@@ -157,8 +156,10 @@ impl World {
                 | ActiveState::Running { .. }
                 | ActiveState::Stopping { .. } => Outcome::Lost,
             };
-            self.end_attempt(task, AttemptEnd::bare(outcome), &mut effects);
-        }
+            (task, AttemptEnd::bare(outcome))
+        };
+        let ends: Vec<(TaskId, AttemptEnd)> = gone.into_iter().map(end).collect();
+        self.end_attempts(ends, &mut effects);
         // A stop is derived from state in every session.
         effects.extend(self.stops_at(id));
         Ok(effects)
@@ -234,9 +235,8 @@ impl World {
         let fenced =
             |task: &TaskId| self.jobs[&task.job].spec.on_lost_contact == OnLostContact::Restart;
         let out: Vec<TaskId> = self.open_tasks(|at| at == id).filter(fenced).collect();
-        for task in out {
-            self.end_attempt(task, AttemptEnd::bare(Outcome::Lost), &mut effects);
-        }
+        let lost = |task| (task, AttemptEnd::bare(Outcome::Lost));
+        self.end_attempts(out.into_iter().map(lost), &mut effects);
         Ok(effects)
     }
 }

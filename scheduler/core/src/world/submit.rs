@@ -6,7 +6,7 @@ use crate::ids::{BatchId, JobId, QueueId};
 use crate::job::{Batch, Job, Tasks, Totals};
 use crate::ranges::RangeSet;
 use crate::rejected::Rejected;
-use crate::spec::BatchSpec;
+use crate::spec::{BatchSpec, Gang};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Characters of a request id, at most.
@@ -148,7 +148,8 @@ impl World {
             .collect();
         for job in &spec.jobs {
             let id = ids[job.name.as_str()];
-            let class = self.classes.intern(&job.needs);
+            let alone = self.classes.intern(&job.needs, &Gang::ALONE);
+            let class = self.classes.intern(&job.needs, &job.gang());
             let waits_for: BTreeSet<JobId> = job.dependencies().map(|name| ids[name]).collect();
             let entry = Job {
                 id,
@@ -156,6 +157,7 @@ impl World {
                 queue,
                 spec: job.clone(),
                 class,
+                alone,
                 submitted: self.now,
                 dependencies: waits_for.iter().copied().collect(),
                 waits_for,
@@ -166,6 +168,9 @@ impl World {
             self.jobs.insert(id, entry);
             self.with_queued(id, |entry| {
                 entry.tasks.blocked = RangeSet::up_to(job.count);
+                if job.min > 1 {
+                    entry.tasks.gang = RangeSet::up_to(job.min);
+                }
             });
         }
         for job in &spec.jobs {

@@ -49,10 +49,8 @@ fn world() -> World {
     });
     for name in ["vo", "vo.leaf"] {
         go(Event::QueueCreated(QueueSpec {
-            name: name.into(),
-            weight: 1,
-            queued_max: None,
             submitters: ["*".to_string()].into(),
+            ..QueueSpec::new(name, 1)
         }));
     }
     go(Event::BatchSubmitted {
@@ -65,11 +63,9 @@ fn world() -> World {
             jobs: vec![job("a", &[]), job("b", &["a"])],
         },
     });
-    let placements = plan_round(&mut world, NOW).placements;
-    assert_eq!(placements.len(), 2);
-    world
-        .apply(NOW, &Event::PlanCommitted { placements })
-        .unwrap();
+    let plan = plan_round(&mut world, NOW);
+    assert_eq!(plan.placements.len(), 2);
+    world.apply(NOW, &plan.into_event()).unwrap();
     world
 }
 
@@ -123,6 +119,10 @@ fn job(name: &str, after_ok: &[&str]) -> JobSpec {
         retries: Vec::new(),
         on_lost_contact: OnLostContact::Restart,
         restartable: true,
+        preemptible: true,
+        min: 1,
+        within: None,
+        running_max: None,
     }
 }
 

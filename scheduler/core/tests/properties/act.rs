@@ -54,6 +54,8 @@ pub enum Act {
         weight: u8,
         cordon: Option<bool>,
         queued_max: Option<u16>,
+        guarantee: Option<u8>,
+        limit: Option<u8>,
     },
     /// A queue is added.
     NewQueue { parent: u8, name: u8 },
@@ -87,6 +89,10 @@ pub struct JobAct {
     pub waits: bool,
     pub site: u8,
     pub retries: u8,
+    /// How many go together; 1 and more than `count` are none.
+    pub gang: u8,
+    pub fixed: bool,
+    pub running_max: Option<u8>,
 }
 
 /// How far an attempt is said to be.
@@ -115,8 +121,10 @@ pub fn act() -> impl Strategy<Value = Act> {
         6 => (small(), prop::bool::weighted(0.3), vec((0u8..4, 0u8..12, 0u8..12, 0u8..3), 0..4), vec(0u8..4, 0..2))
             .prop_map(|(site, full, nodes, removed)| Act::Capacity { site, full, nodes, removed }),
         3 => (small(), small(), small()).prop_map(|(site, what, number)| Act::Site { site, what, number }),
-        3 => (small(), 0u8..6, prop::option::of(any::<bool>()), prop::option::weighted(0.1, any::<u16>()))
-            .prop_map(|(queue, weight, cordon, queued_max)| Act::Queue { queue, weight, cordon, queued_max }),
+        3 => (small(), 0u8..6, prop::option::of(any::<bool>()), prop::option::weighted(0.1, any::<u16>()), bounds())
+            .prop_map(|(queue, weight, cordon, queued_max, (guarantee, limit))| {
+                Act::Queue { queue, weight, cordon, queued_max, guarantee, limit }
+            }),
         2 => (small(), 0u8..6).prop_map(|(parent, name)| Act::NewQueue { parent, name }),
         1 => (0u8..8, 0u8..17, small(), 0u8..4)
             .prop_map(|(placements, exponent, half_life_h, lost_max)| Act::Policy { placements, exponent, half_life_h, lost_max }),
@@ -124,6 +132,14 @@ pub fn act() -> impl Strategy<Value = Act> {
         1 => prop::bool::weighted(0.3).prop_map(|restored| Act::Restart { restored }),
         1 => (small(), 0u8..8, 0u8..8).prop_map(|(job, index, node)| Act::Place { job, index, node }),
     ]
+}
+
+/// Cores guaranteed, and at most.
+fn bounds() -> impl Strategy<Value = (Option<u8>, Option<u8>)> {
+    (
+        prop::option::of(0u8..8),
+        prop::option::weighted(0.3, 0u8..12),
+    )
 }
 
 /// A job of a few tasks, sometimes one that fits nowhere.
@@ -143,8 +159,14 @@ pub fn job() -> impl Strategy<Value = JobAct> {
         any::<u8>(),
         any::<u8>(),
     );
-    (sizes, rest).prop_map(|((count, cpu, memory, gpu, walltime_m), rest)| {
+    let together = (
+        prop_oneof![2 => Just(1u8), 1 => 2u8..6],
+        prop::bool::weighted(0.2),
+        prop::option::weighted(0.2, 1u8..6),
+    );
+    (sizes, rest, together).prop_map(|((count, cpu, memory, gpu, walltime_m), rest, together)| {
         let (priority, after, restartable, waits, site, retries) = rest;
+        let (gang, fixed, running_max) = together;
         JobAct {
             count,
             cpu,
@@ -157,6 +179,9 @@ pub fn job() -> impl Strategy<Value = JobAct> {
             waits,
             site,
             retries,
+            gang,
+            fixed,
+            running_max,
         }
     })
 }

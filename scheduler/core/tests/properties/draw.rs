@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use jeroboam_core::event::{Event, Placement, QueueChange, Selection, Verb};
 use jeroboam_core::ids::{BatchId, JobId, LeaseId, NodeId, QueueId, TaskId};
 use jeroboam_core::policy::Policy;
+use jeroboam_core::queue::Limit;
 use jeroboam_core::ranges::RangeSet;
+use jeroboam_core::resources::{CPU, Resources};
 use jeroboam_core::spec::BatchSpec;
 use jeroboam_core::time::HOUR_MS;
 
@@ -83,6 +85,8 @@ impl Life {
                 weight,
                 cordon,
                 queued_max,
+                guarantee,
+                limit,
             } => Event::QueueChanged {
                 name: self.queue(*queue),
                 change: QueueChange {
@@ -90,6 +94,13 @@ impl Life {
                     queued_max: queued_max.map(u64::from),
                     cordon: cordon.map(|on| if on { "stop".into() } else { String::new() }),
                     submitters: None,
+                    guarantee: guarantee
+                        .map(|cores| Resources::of(i64::from(cores) * 1_000, 0, 0, 0)),
+                    limit: limit.map(|cores| {
+                        let mut limit = Limit::default();
+                        limit.0[CPU] = Some(i64::from(cores) * 1_000);
+                        limit
+                    }),
                 },
             },
             Act::NewQueue { parent, name } => {
@@ -126,6 +137,8 @@ impl Life {
                     },
                     node: NodeId(u32::from(*node)),
                 }],
+                preemptions: Vec::new(),
+                reservations: None,
             },
             Act::Tick { .. } | Act::Round | Act::Report { .. } => return None,
         })

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jeroboam_core::effect::Effect;
-use jeroboam_core::event::{Event, Placement};
+use jeroboam_core::event::Event;
 use jeroboam_core::ids::{JobId, LeaseId, TaskId};
 use jeroboam_core::job::Outcome;
 use jeroboam_core::reason::WaitingReason;
 use jeroboam_core::rejected::Rejected;
-use jeroboam_core::round::explain::waiting_reason;
-use jeroboam_core::round::plan_round;
+use jeroboam_core::round::explain::Reasons;
+use jeroboam_core::round::{Plan, plan_round};
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 
@@ -20,7 +20,7 @@ use crate::usage::Shadow;
 /// What stands in the journal: an event with its time, or a round's plan to be found again.
 enum Entry {
     Event(TimeMs, Box<Event>, bool),
-    Round(TimeMs, Vec<Placement>),
+    Round(TimeMs, Plan),
 }
 
 /// The World, its journal, and what was seen of its tasks.
@@ -201,12 +201,10 @@ impl Life {
             "the serialised form plans otherwise"
         );
         assert_eq!(read, self.world);
-        self.journal
-            .push(Entry::Round(self.now, plan.placements.clone()));
-        let effects = self.must(Event::PlanCommitted {
-            placements: plan.placements.clone(),
-        });
-        assert_eq!(effects.len(), plan.placements.len());
+        self.journal.push(Entry::Round(self.now, plan.clone()));
+        let effects = self.must(plan.clone().into_event());
+        let decided = plan.preemptions.len() + plan.placements.len();
+        assert_eq!(effects.len(), decided);
         for placement in &plan.placements {
             let node = self.world.node(placement.node);
             let each = self.world.jobs()[&placement.task.job].resources();
@@ -233,14 +231,17 @@ impl Life {
                 "over budget"
             );
         }
-        if plan.complete {
+        let held_back = !self.world.reservations().is_empty();
+        if plan.complete && !held_back {
+            let mut reasons = Reasons::new(&self.world, self.now);
             for job in self
                 .world
                 .jobs()
                 .values()
                 .filter(|job| !job.tasks.queued.is_empty())
             {
-                let reason = waiting_reason(&self.world, self.now, job.queue, &job.spec.needs);
+                let index = job.tasks.queued.first().unwrap();
+                let reason = reasons.of_task(TaskId { job: job.id, index });
                 assert_ne!(reason, WaitingReason::OthersFirst, "{} would fit", job.id);
             }
         }
@@ -256,8 +257,8 @@ impl Life {
                 Entry::Event(now, event, accepted) => {
                     assert_eq!(world.apply(*now, event).is_ok(), *accepted);
                 }
-                Entry::Round(now, placements) => {
-                    assert_eq!(&plan_round(&mut world, *now).placements, placements);
+                Entry::Round(now, plan) => {
+                    assert_eq!(&plan_round(&mut world, *now), plan);
                 }
             }
             if restart.is_some_and(|restart| position % (restart + 1) == restart) {

@@ -53,10 +53,8 @@ pub fn site_event(name: &str, what: u8, number: u8) -> Event {
 
 pub fn queue(name: &str) -> QueueSpec {
     QueueSpec {
-        name: name.into(),
-        weight: 1,
-        queued_max: None,
         submitters: ["*".to_string()].into(),
+        ..QueueSpec::new(name, 1)
     }
 }
 
@@ -128,6 +126,12 @@ pub fn job(position: usize, job: &JobAct) -> JobSpec {
             OnLostContact::Restart
         },
         restartable: job.restartable,
+        preemptible: !job.fixed,
+        min: u32::from(job.gang.min(job.count)),
+        within: None,
+        running_max: job
+            .running_max
+            .map(|max| u32::from(max.max(job.gang.min(job.count)))),
     }
 }
 
@@ -157,11 +161,4 @@ pub fn end(outcome: u8, ran_s: u16, now: TimeMs) -> AttemptEnd {
         memory_peak_mib: 1,
     });
     end
-}
-
-/// Of nodes of the same name the last: a report lists each once.
-pub fn named_once(nodes: Vec<NodeReport>) -> Vec<NodeReport> {
-    let named = nodes.into_iter().map(|node| (node.name.clone(), node));
-    let by_name: std::collections::BTreeMap<String, NodeReport> = named.collect();
-    by_name.into_values().collect()
 }

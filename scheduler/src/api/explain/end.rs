@@ -98,7 +98,9 @@ fn text(reason: &str, state: TaskState, attempt: Option<&AttemptRecord>) -> Stri
         | Outcome::ContactLost
         | Outcome::Lost
         | Outcome::NotRun
-        | Outcome::Stopped => None,
+        | Outcome::Stopped
+        | Outcome::Preempted(_)
+        | Outcome::GangBroken => None,
     });
     let with = |text: &str| match said {
         Some(why) => format!("{text}: {why}"),
@@ -116,6 +118,11 @@ fn text(reason: &str, state: TaskState, attempt: Option<&AttemptRecord>) -> Stri
             "its last attempt was lost with its node, shim or site, and no rule grants another"
                 .into()
         }
+        "preempted" => {
+            "its place was taken away for another queue's guarantee, and it may not be run again"
+                .into()
+        }
+        "gang" => "another task of its gang failed for good".into(),
         "user" => "somebody cancelled it".into(),
         "dependency" => "a job that it needs did not succeed".into(),
         _ => String::new(),

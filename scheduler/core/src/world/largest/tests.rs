@@ -98,6 +98,10 @@ fn batch(jobs: &[&str]) -> BatchSpec {
         retries: Vec::new(),
         on_lost_contact: OnLostContact::Restart,
         restartable: true,
+        preemptible: true,
+        min: 1,
+        within: None,
+        running_max: None,
     };
     BatchSpec {
         name: "b".into(),

@@ -1,0 +1,455 @@
+//! Reclaiming guarantees (rule 7 of the fair share): whose places are taken away for
+//! work whose queue is below its guarantee, so that it cannot go on for ever.
+//!
+//! A victim is a task, or a gang whole. `q` and `y₀` are the children of the lowest queue
+//! above both, toward the claimant and toward the victim; every queue `y` from `y₀` down
+//! to the victim's leaf is asked.
+//!
+//! - A: `q` is below its guarantee in something the work is about, and each `y` keeps its
+//!   own in all that the victim holds.
+//! - B: with the work `q` is still inside its guarantee in everything that it asks for,
+//!   and the victim is beyond that of each `y`, counting its units in the order in which
+//!   they started.
+//!
+//! A list by A alone is tried first. The queues above both may not fall below what they
+//! hold of their guarantee, unless all victims fall under B. Least lost work goes first.
+
+use super::Round;
+use super::barrier::Work;
+use super::order::{Head, Order, is_about};
+use super::reserve::Booking;
+use super::share::fine;
+use crate::event::Preemption;
+use crate::ids::{JobId, NodeId, QueueId, TaskId};
+use crate::reservation::{Place, Reservation};
+use crate::resources::{CPU, DIMENSIONS, Resources};
+use crate::time::TimeMs;
+use crate::world::World;
+use std::collections::BTreeMap;
+
+/// What runs, as units that are preempted whole.
+pub struct Running {
+    units: Vec<Unit>,
+    on_node: BTreeMap<NodeId, Vec<usize>>,
+}
+
+/// A task, or a gang.
+struct Unit {
+    tasks: Vec<(TaskId, NodeId)>,
+    each: Resources,
+    work: Work,
+    /// It may be preempted, and has had its place for long enough.
+    open: bool,
+    /// Core-milliseconds that would be lost, in thousandths.
+    lost: i128,
+    /// Per queue from the leaf up: the unit is beyond its guarantee.
+    beyond: Vec<bool>,
+}
+
+impl Running {
+    pub fn new(world: &World, order: &Order<'_>, now: TimeMs) -> Self {
+        let mut starts: Vec<(TimeMs, JobId, Vec<u32>)> = Vec::new();
+        for job in world
+            .jobs()
+            .values()
+            .filter(|job| !job.tasks.active.is_empty())
+        {
+            let gang: Vec<u32> = if job.tasks.gang_holds() {
+                job.tasks.gang.iter().collect()
+            } else {
+                Vec::new()
+            };
+            if let Some(first) = gang.first() {
+                starts.push((job.tasks.active[first].granted, job.id, gang.clone()));
+            }
+            for (index, active) in &job.tasks.active {
+                if !active.is_stopping() && !gang.contains(index) {
+                    starts.push((active.granted, job.id, vec![*index]));
+                }
+            }
+        }
+        starts.sort();
+        let mut running = Running {
+            units: Vec::with_capacity(starts.len()),
+            on_node: BTreeMap::new(),
+        };
+        let mut sums = vec![Resources::ZERO; world.queues().len()];
+        for (granted, id, indexes) in starts {
+            let job = &world.jobs()[&id];
+            let tasks: Vec<(TaskId, NodeId)> = indexes
+                .iter()
+                .map(|index| {
+                    (
+                        TaskId {
+                            job: id,
+                            index: *index,
+                        },
+                        job.tasks.active[index].node,
+                    )
+                })
+                .collect();
+            let cost = job.resources().times(tasks.len() as i64);
+            let beyond = world.queues().path(job.queue).map(|queue| {
+                sums[queue.index()] += &cost;
+                let (sum, share) = (fine(&sums[queue.index()]), order.shares().of(queue));
+                let pool = &order.shares().pool;
+                (0..DIMENSIONS).any(|d| is_about(&cost, pool, d) && sum[d] > share.guarantee[d])
+            });
+            let unit = Unit {
+                each: *job.resources(),
+                work: Work {
+                    leaf: job.queue,
+                    cost,
+                },
+                open: job.spec.preemptible && now - granted >= world.policy().preempt_after_ms,
+                lost: i128::from(cost[CPU]) * i128::from(now - granted),
+                beyond: beyond.collect(),
+                tasks,
+            };
+            for (_, node) in &unit.tasks {
+                let units = running.on_node.entry(*node).or_default();
+                if units.last() != Some(&running.units.len()) {
+                    units.push(running.units.len());
+                }
+            }
+            running.units.push(unit);
+        }
+        running
+    }
+}
+
+/// A list of victims that is being put together, and what would be left.
+struct Trial {
+    /// By A alone, or by A and B.
+    only_a: bool,
+    /// B allows every victim.
+    all_b: bool,
+    rem: Vec<Resources>,
+    victims: Vec<usize>,
+    freed: BTreeMap<NodeId, Resources>,
+    places: BTreeMap<NodeId, u32>,
+    taken: BTreeMap<NodeId, Resources>,
+}
+
+impl Round<'_> {
+    /// Takes places away for a head whose queue is below its guarantee, and keeps them
+    /// for it; false if that is not allowed, or would not help.
+    pub(super) fn reclaim(&mut self, head: &Head) -> bool {
+        let work = Work {
+            leaf: head.leaf,
+            cost: self.order.cost(head),
+        };
+        if self.room.has_room_for(&self.order, head)
+            && self.order.within_limits(head.leaf, &work.cost)
+        {
+            // Free room will do, once it is its turn.
+            return false;
+        }
+        if self.preemptions.len() >= self.world.policy().preemptions_per_round_max as usize
+            || !self.order.has_claim(&work)
+        {
+            return false;
+        }
+        let running = match self.running.take() {
+            Some(running) => running,
+            None => Running::new(self.world, &self.order, self.now),
+        };
+        let found = [true, false]
+            .into_iter()
+            .find_map(|only_a| self.try_reclaim(&running, head, &work, only_a));
+        if let Some(trial) = &found {
+            self.carry_out(&running, head, &work, trial);
+        }
+        self.running = Some(running);
+        found.is_some()
+    }
+
+    fn try_reclaim(
+        &self,
+        running: &Running,
+        head: &Head,
+        work: &Work,
+        only_a: bool,
+    ) -> Option<Trial> {
+        let queues = self.world.queues();
+        let mut trial = Trial {
+            only_a,
+            all_b: true,
+            rem: queues
+                .iter()
+                .map(|queue| *self.order.net(queue.id))
+                .collect(),
+            victims: Vec::new(),
+            freed: BTreeMap::new(),
+            places: BTreeMap::new(),
+            taken: BTreeMap::new(),
+        };
+        let gang = self.world.classes().gang(head.class);
+        if gang.within.is_some() {
+            return None;
+        }
+        while let Some(limited) = self.order.limited_by(work, &trial.rem) {
+            let unit = self.least_below(running, work, &trial, limited)?;
+            self.add_victim(running, work, &mut trial, unit);
+        }
+        for _ in 0..gang.size {
+            let (node, victims) = self.cheapest(running, head, work, &mut trial)?;
+            let each = self.world.classes().needs(head.class).resources;
+            for unit in victims {
+                self.add_victim(running, work, &mut trial, unit);
+            }
+            *trial.places.entry(node).or_default() += 1;
+            *trial.taken.entry(node).or_default() += &each;
+        }
+        let most = self.world.policy().preemptions_per_round_max as usize;
+        let tasks: usize = trial
+            .victims
+            .iter()
+            .map(|unit| running.units[*unit].tasks.len())
+            .sum();
+        let within = self.preemptions.len() + tasks <= most;
+        (within && self.is_allowed_in_all(work, &trial)).then_some(trial)
+    }
+
+    /// Of what runs below a queue and may be preempted for the work, the unit with the
+    /// least lost work.
+    fn least_below(
+        &self,
+        running: &Running,
+        work: &Work,
+        trial: &Trial,
+        top: QueueId,
+    ) -> Option<usize> {
+        let below = |leaf: QueueId| self.world.queues().path(leaf).any(|id| id == top);
+        let units = (0..running.units.len()).filter(|unit| {
+            self.is_open(running, trial, *unit)
+                && below(running.units[*unit].work.leaf)
+                && self.is_allowed(running, work, trial, *unit)
+        });
+        units.min_by_key(|unit| (running.units[*unit].lost, std::cmp::Reverse(*unit)))
+    }
+
+    /// True if a unit may be preempted at all, and is not lost already.
+    fn is_open(&self, running: &Running, trial: &Trial, unit: usize) -> bool {
+        let gone = |(task, _): &(TaskId, NodeId)| self.room.victims.contains(task);
+        running.units[unit].open
+            && !trial.victims.contains(&unit)
+            && !running.units[unit].tasks.iter().any(gone)
+    }
+
+    /// The node on which one more task gets room with the least lost work, and whom that
+    /// takes.
+    fn cheapest(
+        &self,
+        running: &Running,
+        head: &Head,
+        work: &Work,
+        trial: &mut Trial,
+    ) -> Option<(NodeId, Vec<usize>)> {
+        let mut best: Option<(i128, NodeId, Vec<usize>)> = None;
+        for node in self.world.nodes().iter().filter(|node| node.is_known()) {
+            let kept = self.room.kept.get(&node.id);
+            if kept.is_some_and(|kept| !kept.freed && !self.order.ignores(work, &kept.owner)) {
+                continue;
+            }
+            let needs = self.world.classes().needs(head.class);
+            if !super::feasible::will_take(self.world, self.now, &self.room.taken, needs, node) {
+                continue;
+            }
+            let Some((lost, victims)) =
+                self.victims_on(running, work, trial, node.id, &needs.resources)
+            else {
+                continue;
+            };
+            if best
+                .as_ref()
+                .is_none_or(|best| (lost, node.id) < (best.0, best.1))
+            {
+                best = Some((lost, node.id, victims));
+            }
+        }
+        best.map(|(_, node, victims)| (node, victims))
+    }
+
+    /// Whom a node must lose so that `need` fits; none where it fits as it is.
+    fn victims_on(
+        &self,
+        running: &Running,
+        work: &Work,
+        trial: &mut Trial,
+        node: NodeId,
+        need: &Resources,
+    ) -> Option<(i128, Vec<usize>)> {
+        let mut free = self.room.soon_free(self.world.node(node));
+        free += trial.freed.get(&node).unwrap_or(&Resources::ZERO);
+        free -= trial.taken.get(&node).unwrap_or(&Resources::ZERO);
+        if need.fits_in(&free) {
+            return Some((0, Vec::new()));
+        }
+        let none = Vec::new();
+        let mut units: Vec<usize> = running.on_node.get(&node).unwrap_or(&none).clone();
+        units.retain(|unit| self.is_open(running, trial, *unit));
+        units.sort_by_key(|unit| (running.units[*unit].lost, std::cmp::Reverse(*unit)));
+        let of_node = |unit: usize| {
+            let tasks = running.units[unit]
+                .tasks
+                .iter()
+                .filter(|(_, at)| *at == node);
+            running.units[unit].each.times(tasks.count() as i64)
+        };
+        let mut chosen: Vec<usize> = Vec::new();
+        for unit in units {
+            if need.fits_in(&free) {
+                break;
+            }
+            let helps = (0..DIMENSIONS).any(|d| need[d] > free[d] && of_node(unit)[d] > 0);
+            if helps && self.is_allowed(running, work, trial, unit) {
+                self.shift(running, trial, unit, true);
+                free += &of_node(unit);
+                chosen.push(unit);
+            }
+        }
+        let enough = need.fits_in(&free);
+        // Who turned out not to be needed stays; the largest loss first.
+        let mut position = chosen.len();
+        while enough && position > 0 {
+            position -= 1;
+            let without = free.minus(&of_node(chosen[position]));
+            if need.fits_in(&without) {
+                free = without;
+                let unit = chosen.remove(position);
+                self.shift(running, trial, unit, false);
+            }
+        }
+        chosen
+            .iter()
+            .for_each(|unit| self.shift(running, trial, *unit, false));
+        let lost = chosen.iter().map(|unit| running.units[*unit].lost).sum();
+        enough.then_some((lost, chosen))
+    }
+
+    /// Moves a unit out of the running totals, or back.
+    fn shift(&self, running: &Running, trial: &mut Trial, unit: usize, out: bool) {
+        let work = running.units[unit].work;
+        for id in self.world.queues().path(work.leaf) {
+            let rem = &mut trial.rem[id.index()];
+            if out {
+                *rem -= &work.cost;
+            } else {
+                *rem += &work.cost;
+            }
+        }
+    }
+
+    fn add_victim(&self, running: &Running, work: &Work, trial: &mut Trial, unit: usize) {
+        trial.all_b &= self.allows_b(running, work, trial, unit);
+        self.shift(running, trial, unit, true);
+        let victim = &running.units[unit];
+        for (_, node) in &victim.tasks {
+            *trial.freed.entry(*node).or_default() += &victim.each;
+        }
+        trial.victims.push(unit);
+    }
+
+    /// A or B for one more victim, on the running totals.
+    fn is_allowed(&self, running: &Running, work: &Work, trial: &Trial, unit: usize) -> bool {
+        self.allows_a(running, work, trial, unit)
+            || (!trial.only_a && self.allows_b(running, work, trial, unit))
+    }
+
+    fn allows_a(&self, running: &Running, work: &Work, trial: &Trial, unit: usize) -> bool {
+        let victim = running.units[unit].work;
+        let Some((q, y0)) = self.world.queues().fork(work.leaf, victim.leaf) else {
+            return false;
+        };
+        let shares = self.order.shares();
+        let (held, share) = (fine(&trial.rem[q.index()]), shares.of(q));
+        let below =
+            |d: usize| is_about(&work.cost, &shares.pool, d) && held[d] < share.guarantee[d];
+        (0..DIMENSIONS).any(below)
+            && self.down_to(y0, victim.leaf).all(|y| {
+                let left = fine(&trial.rem[y.index()].minus(&victim.cost));
+                let kept = &shares.of(y).guarantee;
+                (0..DIMENSIONS).all(|d| victim.cost[d] == 0 || left[d] >= kept[d])
+            })
+    }
+
+    fn allows_b(&self, running: &Running, work: &Work, trial: &Trial, unit: usize) -> bool {
+        let victim = &running.units[unit];
+        let Some((q, y0)) = self.world.queues().fork(work.leaf, victim.work.leaf) else {
+            return false;
+        };
+        let with = fine(&trial.rem[q.index()].plus(&work.cost));
+        let guarantee = &self.order.shares().of(q).guarantee;
+        let inside = (0..DIMENSIONS).all(|d| work.cost[d] == 0 || with[d] <= guarantee[d]);
+        let levels = self.down_to(y0, victim.work.leaf).count();
+        inside && victim.beyond[..levels].iter().all(|beyond| *beyond)
+    }
+
+    /// The queues from a leaf up to one above it, both included.
+    fn down_to(&self, top: QueueId, leaf: QueueId) -> impl Iterator<Item = QueueId> + '_ {
+        let mut reached = false;
+        self.world.queues().path(leaf).take_while(move |id| {
+            let goes_on = !reached;
+            reached = *id == top;
+            goes_on
+        })
+    }
+
+    /// What the whole list must keep: the guarantees of the queues above claimant and
+    /// victims, and the limits above the claimant.
+    fn is_allowed_in_all(&self, work: &Work, trial: &Trial) -> bool {
+        if self.order.limited_by(work, &trial.rem).is_some() {
+            return false;
+        }
+        self.world.queues().path(work.leaf).all(|id| {
+            let after = trial.rem[id.index()].plus(&work.cost);
+            let (before, after) = (fine(self.order.net(id)), fine(&after));
+            let guarantee = &self.order.shares().of(id).guarantee;
+            trial.all_b || (0..DIMENSIONS).all(|d| after[d] >= before[d].min(guarantee[d]))
+        })
+    }
+
+    /// The victims lose their places, which are kept for the head.
+    fn carry_out(&mut self, running: &Running, head: &Head, work: &Work, trial: &Trial) {
+        for unit in &trial.victims {
+            let victim = &running.units[*unit];
+            self.order.leave(victim.work.leaf, &victim.work.cost);
+            for (task, _) in &victim.tasks {
+                self.room.victims.insert(*task);
+                self.preemptions.push(Preemption {
+                    task: *task,
+                    by: head.job,
+                });
+            }
+        }
+        let over = |booking: &Booking| {
+            let mut places = booking.reservation.places.iter();
+            !booking.reservation.freed && places.any(|place| trial.places.contains_key(&place.node))
+        };
+        while let Some(position) = self.bookings.iter().position(over) {
+            self.unbook(position);
+        }
+        let places = trial.places.iter().map(|(node, tasks)| Place {
+            node: *node,
+            tasks: *tasks,
+        });
+        let reservation = Reservation {
+            job: head.job,
+            tasks: self.order.tasks(head),
+            places: places.collect(),
+            promised: self.now,
+            freed: true,
+        };
+        let booking = Booking {
+            reservation,
+            class: head.class,
+            work: *work,
+        };
+        self.book(booking, self.now);
+        // After a reclaim nothing stays marked as failed.
+        self.room.forget_failed();
+        self.order.reopen();
+        self.update_barrier();
+    }
+}
