@@ -50,7 +50,7 @@ pub fn best_node(
 }
 
 /// Lower is better.
-fn score(world: &World, taken: &Taken, needs: &Needs, node: &Node) -> i64 {
+pub(crate) fn score(world: &World, taken: &Taken, needs: &Needs, node: &Node) -> i64 {
     let left = taken.free(node).minus(&needs.resources);
     let price = price_milli_eur(world.site(node.site));
     score_left(world.policy(), &node.report.capacity, &left, price)

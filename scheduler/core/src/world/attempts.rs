@@ -78,6 +78,7 @@ impl World {
             job.tasks.active.insert(task.index, active);
         });
         self.hold(leaf, &resources, true);
+        self.index.touch_room(node);
         let entry = &mut self.nodes[node.index()];
         entry.held += &resources;
         entry.running += 1;
@@ -192,6 +193,7 @@ impl World {
         let job = &self.jobs[&task.job];
         let (resources, leaf) = (*job.resources(), job.queue);
         self.hold(leaf, &resources, false);
+        self.index.touch_room(active.node);
         let node = &mut self.nodes[active.node.index()];
         node.held -= &resources;
         node.running -= 1;
@@ -232,6 +234,9 @@ impl World {
         let site = &mut self.sites[at.index()];
         site.core_ms += core_ms;
         site.cost_micro_eur += cost;
+        if site.spec.contract.is_some() {
+            self.index.touch_site(at); // Less is reserved than was.
+        }
         for id in self.path(leaf) {
             let queue = self.queues.queue_mut(id);
             queue.core_ms += core_ms;

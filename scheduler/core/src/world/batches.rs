@@ -299,6 +299,9 @@ impl World {
                 .remove(&job)
                 .expect("a batch's jobs are in memory");
             self.classes.release(job.class);
+            if !self.classes.is_used(job.class) {
+                self.index.forget_class(job.class);
+            }
             jobs.push(job);
         }
         Ok(vec![Effect::Retired { batch, jobs }])
