@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Dead cells and new kinds of nodes that are borne before all is built anew.
 const STALE_MAX: usize = 1_000;
-/// A label is spread if its values have fewer nodes each than this...
+/// A label is spread if its values have fewer nodes of a site each than this...
 const NODES_PER_VALUE: usize = 8;
-/// ...and are more than this.
+/// ...and are at least this many.
 const VALUES_MAX: usize = 32;
 /// The log keeps a part of this of the nodes: beyond it, a scan is cheaper.
 const LOG_PART: usize = 4;
@@ -172,19 +172,24 @@ fn log_max(nodes: usize) -> usize {
     (nodes / LOG_PART).max(LOG_MIN)
 }
 
-/// Keys of labels whose values have few nodes each.
+/// Keys of labels whose values have few nodes each at their sites.
 fn spread(world: &World) -> BTreeSet<String> {
-    let mut keys: BTreeMap<&str, (usize, BTreeSet<&str>)> = BTreeMap::new();
-    for node in world.nodes().iter().filter(|node| node.present) {
-        for (key, value) in &node.report.labels {
-            let (nodes, values) = keys.entry(key).or_default();
-            *nodes += 1;
-            values.insert(value);
+    // Per key: nodes that have it, and how often it tells nodes of a site apart.
+    let mut keys: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for site in world.sites() {
+        let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for node in site.nodes.values() {
+            for (key, value) in &world.node(*node).report.labels {
+                keys.entry(key).or_default().0 += 1;
+                values.entry(key).or_default().insert(value);
+            }
+        }
+        for (key, values) in values {
+            keys.entry(key).or_default().1 += values.len() - 1;
         }
     }
-    let is_spread = |(nodes, values): &(usize, BTreeSet<&str>)| {
-        values.len() > VALUES_MAX && values.len() * NODES_PER_VALUE > *nodes
-    };
+    let is_spread =
+        |(nodes, apart): &(usize, usize)| *apart >= VALUES_MAX && *apart * NODES_PER_VALUE > *nodes;
     let spread = keys.into_iter().filter(|(_, counts)| is_spread(counts));
     spread.map(|(key, _)| key.to_string()).collect()
 }
