@@ -114,6 +114,14 @@ impl NodeIndex {
         self.search(world, now, class)
     }
 
+    /// Where the log of changes ends now. While a later call answers the same, whatever
+    /// failed before fails still, and no class need be asked.
+    pub fn position(&mut self, world: &World, now: TimeMs) -> u64 {
+        self.refresh(world);
+        self.move_on(world, now);
+        self.log.end()
+    }
+
     /// True if it is known without looking that no node takes the class now: it
     /// was asked for, and nothing has changed since.
     pub fn fails(&mut self, world: &World, now: TimeMs, class: ClassId) -> bool {

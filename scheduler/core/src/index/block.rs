@@ -78,6 +78,15 @@ impl Block {
         self.lowest = lowest.unwrap_or(NOBODY);
     }
 
+    /// A lane's room.
+    pub(super) fn room(&self, lane: usize) -> [u16; WIDTH_MAX] {
+        let mut room = [0; WIDTH_MAX];
+        for (room, column) in room.iter_mut().zip(&self.columns) {
+            *room = column[lane];
+        }
+        room
+    }
+
     /// Lets a lane be found, or not.
     pub(super) fn set_open(&mut self, lane: usize, open: bool) {
         self.shut[lane] = if open { 0 } else { SHUT };
@@ -206,8 +215,9 @@ pub(super) fn score_bound(
     Some((weights.stranded * stranded + weights.fill * fill) as u32)
 }
 
-/// The lowest of a block's scores.
-pub(super) fn lowest(scores: &[i32; LANES]) -> i32 {
+/// The lowest of some scores.
+#[inline]
+pub(super) fn lowest<const N: usize>(scores: &[i32; N]) -> i32 {
     scores
         .iter()
         .fold(i32::MAX, |lowest, score| lowest.min(*score))

@@ -1,6 +1,6 @@
 //! A question of the index: read the log on, then follow the least bound.
 
-use super::block::LANES;
+use super::block::{LANES, lowest, score_bound};
 use super::cells::{Cells, block_of, lane_of};
 use super::memo::{Admission, Memo, key};
 use super::minima::NONE;
@@ -11,6 +11,9 @@ use crate::round::score::score_left;
 use crate::spec::Needs;
 use crate::time::TimeMs;
 use crate::world::World;
+
+/// Lanes that are compared at once.
+const EIGHT: usize = 8;
 
 /// What the World says of cells, at a time.
 struct Gate<'a> {
@@ -66,10 +69,19 @@ impl NodeIndex {
                 memo.set(block, None);
                 continue;
             }
-            let node = bound as u32;
-            let seat = self.places[node as usize].seat;
-            if block_of(seat) == block && self.key(world, &memo, node) == bound {
-                break Some(NodeId(node));
+            // The true amounts are far away in memory: they are looked at only where
+            // the columns do not raise the bound.
+            if self.may_be(&mut memo, bound, block) {
+                let node = bound as u32;
+                if self.key(world, &memo, node) == bound {
+                    break Some(NodeId(node));
+                }
+            } else {
+                let fresh = self.bound_of(&mut memo, block);
+                if fresh.is_none_or(|fresh| fresh > bound) {
+                    memo.set(block, fresh);
+                    continue;
+                }
             }
             let least = self.least_of(world, &mut memo, block);
             memo.set(block, least);
@@ -138,6 +150,35 @@ impl NodeIndex {
         key(score + self.cells.cells[block.cell as usize].price, node)
     }
 
+    /// True if by its columns a node's key may still be as low as a bound.
+    fn may_be(&self, memo: &mut Memo, bound: u64, id: usize) -> bool {
+        let seat = self.places[bound as u32 as usize].seat;
+        if block_of(seat) != id {
+            return false;
+        }
+        let block = &self.cells.blocks[id];
+        let cell = &self.cells.cells[block.cell as usize];
+        let terms = memo.terms(&self.cells, cell.shape);
+        let shape = &self.cells.shapes[cell.shape as usize];
+        let score = score_bound(&block.room(lane_of(seat)), shape, &terms, self.weights);
+        score.is_some_and(|score| u64::from(score + cell.price) <= bound >> 32)
+    }
+
+    /// The least bound of a block's nodes by its columns.
+    fn bound_of(&self, memo: &mut Memo, id: usize) -> Option<u64> {
+        let block = &self.cells.blocks[id];
+        let cell = &self.cells.cells[block.cell as usize];
+        let terms = memo.terms(&self.cells, cell.shape);
+        let shape = &self.cells.shapes[cell.shape as usize];
+        let scores = block.scores(shape, &terms, self.weights);
+        let low = lowest(&scores);
+        let mut node = u32::MAX;
+        for (score, other) in scores.iter().zip(&block.nodes) {
+            node = node.min(if *score == low { *other } else { u32::MAX });
+        }
+        (low != i32::MAX).then(|| key(low as u32 + cell.price, node))
+    }
+
     /// The least key of a block's nodes.
     fn least_of(&self, world: &World, memo: &mut Memo, id: usize) -> Option<u64> {
         let block = &self.cells.blocks[id];
@@ -145,20 +186,31 @@ impl NodeIndex {
         let shape = &self.cells.shapes[cell.shape as usize];
         let terms = memo.terms(&self.cells, cell.shape);
         let scores = block.scores(shape, &terms, self.weights);
-        let bound = |lane: usize| match scores[lane] {
-            i32::MAX => NONE,
-            score => key(score as u32 + cell.price, block.nodes[lane]),
-        };
-        // The lowest bound first: it is mostly exact, and no other need be looked at.
-        let lowest = super::block::lowest(&scores);
-        let first = scores.iter().position(|score| *score == lowest)?;
-        if lowest == i32::MAX {
+        // By eights, so that most lanes are passed over with few compares.
+        let (eights, _) = scores.as_chunks::<EIGHT>();
+        let lows: [i32; LANES / EIGHT] = std::array::from_fn(|at| lowest(&eights[at]));
+        let low = lowest(&lows);
+        if low == i32::MAX {
             return None;
         }
+        // The lowest bound first: it is mostly exact, and no other need be looked at.
+        let eight = lows.iter().position(|other| *other == low)?;
+        let lane = eights[eight].iter().position(|other| *other == low)?;
+        let first = eight * EIGHT + lane;
         let mut least = self.key(world, memo, block.nodes[first]);
-        for lane in (0..LANES).filter(|lane| *lane != first) {
-            if bound(lane) < least {
-                least = least.min(self.key(world, memo, block.nodes[lane]));
+        for eight in 0..lows.len() {
+            let may = |score: i32, least: u64| {
+                score != i32::MAX && u64::from(score as u32 + cell.price) <= least >> 32
+            };
+            if !may(lows[eight], least) {
+                continue;
+            }
+            for lane in eight * EIGHT..(eight + 1) * EIGHT {
+                let node = block.nodes[lane];
+                let bound = key((scores[lane] as u32).saturating_add(cell.price), node);
+                if lane != first && may(scores[lane], least) && bound < least {
+                    least = least.min(self.key(world, memo, node));
+                }
             }
         }
         (least != NONE).then_some(least)
