@@ -1,6 +1,6 @@
 //! A question of the index: read the log on, then follow the least bound.
 
-use super::block::{LANES, lowest, score_bound};
+use super::block::{lowest, score_bound};
 use super::cells::{Cells, block_of, lane_of};
 use super::memo::{Admission, Memo, key};
 use super::minima::NONE;
@@ -11,9 +11,6 @@ use crate::round::score::score_left;
 use crate::spec::Needs;
 use crate::time::TimeMs;
 use crate::world::World;
-
-/// Lanes that are compared at once.
-const EIGHT: usize = 8;
 
 /// What the World says of cells, at a time.
 struct Gate<'a> {
@@ -117,9 +114,8 @@ impl NodeIndex {
         let Some(middle) = positions.get(positions.len() / 2).copied() else {
             return;
         };
-        let old = |memo: &Box<Memo>| memo.position <= middle;
         self.memos.iter_mut().for_each(|memo| {
-            memo.take_if(|memo| old(memo));
+            memo.take_if(|memo| memo.position <= middle);
         });
         self.memos_bytes = self
             .memos
@@ -186,31 +182,17 @@ impl NodeIndex {
         let shape = &self.cells.shapes[cell.shape as usize];
         let terms = memo.terms(&self.cells, cell.shape);
         let scores = block.scores(shape, &terms, self.weights);
-        // By eights, so that most lanes are passed over with few compares.
-        let (eights, _) = scores.as_chunks::<EIGHT>();
-        let lows: [i32; LANES / EIGHT] = std::array::from_fn(|at| lowest(&eights[at]));
-        let low = lowest(&lows);
+        let low = lowest(&scores);
         if low == i32::MAX {
             return None;
         }
         // The lowest bound first: it is mostly exact, and no other need be looked at.
-        let eight = lows.iter().position(|other| *other == low)?;
-        let lane = eights[eight].iter().position(|other| *other == low)?;
-        let first = eight * EIGHT + lane;
+        let first = scores.iter().position(|score| *score == low)?;
         let mut least = self.key(world, memo, block.nodes[first]);
-        for eight in 0..lows.len() {
-            let may = |score: i32, least: u64| {
-                score != i32::MAX && u64::from(score as u32 + cell.price) <= least >> 32
-            };
-            if !may(lows[eight], least) {
-                continue;
-            }
-            for lane in eight * EIGHT..(eight + 1) * EIGHT {
-                let node = block.nodes[lane];
-                let bound = key((scores[lane] as u32).saturating_add(cell.price), node);
-                if lane != first && may(scores[lane], least) && bound < least {
-                    least = least.min(self.key(world, memo, node));
-                }
+        for (lane, (score, node)) in scores.iter().zip(&block.nodes).enumerate() {
+            let may = *score != i32::MAX && key(*score as u32 + cell.price, *node) < least;
+            if may && lane != first {
+                least = least.min(self.key(world, memo, *node));
             }
         }
         (least != NONE).then_some(least)
