@@ -1,6 +1,6 @@
 //! A question of the index: read the log on, then follow the least bound.
 
-use super::block::{lowest, score_bound};
+use super::block::{NOBODY, lowest, score_bound};
 use super::cells::{Cells, block_of, lane_of};
 use super::memo::{Admission, Memo, key};
 use super::minima::NONE;
@@ -186,6 +186,15 @@ impl NodeIndex {
         if low == i32::MAX {
             return None;
         }
+        debug_assert!(
+            block.nodes.iter().zip(&scores).all(|(node, score)| {
+                let exact = (*node != NOBODY).then(|| self.key(world, memo, *node));
+                exact.is_none_or(|exact| {
+                    exact == NONE || exact >> 32 >= u64::from(*score as u32 + cell.price)
+                })
+            }),
+            "a score below its bound"
+        );
         // The lowest bound first: it is mostly exact, and no other need be looked at.
         let first = scores.iter().position(|score| *score == low)?;
         let mut least = self.key(world, memo, block.nodes[first]);
