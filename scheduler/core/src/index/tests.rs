@@ -600,3 +600,25 @@ fn a_budget_given_back_is_found() {
     life.act(&Act::Give { which: 0 });
     assert!(life.ask(class).is_some());
 }
+
+/// A node that is smaller than those of its shape so far makes the needs of the shape
+/// larger: what was computed before does not bound its score.
+#[test]
+fn a_shape_that_widens_is_looked_at_again() {
+    let with_memory = |name: u8, memory: u8| NodeAct {
+        memory,
+        ..plain(0, name)
+    };
+    let mut life = Life::new(&[with_memory(1, 3)]);
+    let class = class_of(&life, |needs| {
+        needs.resources[0] == 3_300
+            && needs.walltime_ms == HOUR_MS
+            && needs.sites_excluded.is_empty()
+    });
+    let first = life.ask(class).unwrap();
+    life.report(&with_memory(2, 2), false);
+    life.masked.insert(first);
+    life.world
+        .with_index(|world, index| index.mask(world, first));
+    assert!(life.ask(class).is_some());
+}
