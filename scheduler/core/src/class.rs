@@ -48,6 +48,11 @@ impl ClassTable {
         entry.needs.resources.times(entry.gang.size.into())
     }
 
+    /// True if a job in memory has the class.
+    pub fn is_used(&self, class: ClassId) -> bool {
+        self.entries[class.index()].is_some()
+    }
+
     /// Jobs in memory of a class in use.
     pub fn jobs(&self, class: ClassId) -> u64 {
         self.entry(class).jobs

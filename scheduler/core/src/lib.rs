@@ -13,6 +13,7 @@ pub mod class;
 pub mod effect;
 pub mod event;
 pub mod ids;
+pub mod index;
 pub mod job;
 mod nearest;
 pub mod policy;

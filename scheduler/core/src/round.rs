@@ -27,6 +27,7 @@ pub mod share;
 
 use crate::event::{Event, Placement, Preemption};
 use crate::ids::{JobId, NodeId, TaskId};
+use crate::index::NodeIndex;
 use crate::reservation::Reservation;
 use crate::resources::Resources;
 use crate::time::TimeMs;
@@ -72,13 +73,17 @@ impl Plan {
 /// only to move its time on, which a replay does at the same point.
 pub fn plan_round(world: &mut World, now: TimeMs) -> Plan {
     world.move_on(now);
-    let mut round = Round::new(world, now);
-    round.renew_reservations();
-    let complete = round.place_in_order();
-    if complete {
-        round.serve_guarantees();
-    }
-    round.into_plan(complete)
+    world.with_index(|world, index| {
+        let mut round = Round::new(world, now, index);
+        round.renew_reservations();
+        let complete = round.place_in_order();
+        if complete {
+            round.serve_guarantees();
+        }
+        let plan = round.into_plan(complete);
+        index.settle();
+        plan
+    })
 }
 
 /// A round at work.
@@ -99,8 +104,8 @@ struct Round<'w> {
 }
 
 impl<'w> Round<'w> {
-    fn new(world: &'w World, now: TimeMs) -> Self {
-        let room = Room::new(world, now);
+    fn new(world: &'w World, now: TimeMs, index: &'w mut NodeIndex) -> Self {
+        let room = Room::indexed(world, now, index);
         let mut round = Round {
             world,
             now,

@@ -22,6 +22,7 @@ use crate::class::ClassTable;
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::ids::{BatchId, JobId, NodeId, QueueId, SiteId, TaskId};
+use crate::index::NodeIndex;
 use crate::job::{Batch, Job};
 use crate::policy::Policy;
 use crate::queue::QueueTree;
@@ -60,6 +61,9 @@ pub struct World {
     reservations: Vec<Reservation>,
     /// Tasks that were preempted and have not left their places yet.
     leaving: BTreeSet<TaskId>,
+    /// A cache: whatever changes a node or a site touches it.
+    #[serde(skip)]
+    index: NodeIndex,
 }
 
 impl World {
@@ -146,6 +150,7 @@ impl World {
             }
         }
         self.policy = policy.clone();
+        self.index.clear();
         Ok(Vec::new())
     }
 
@@ -320,6 +325,14 @@ impl World {
     /// True if the id was given out, whether or not the job is still in memory.
     pub fn was_job(&self, id: JobId) -> bool {
         id.0 >= 1 && id.0 < self.next_job.max(1)
+    }
+
+    /// Asks or changes the node index, which reads the World.
+    pub fn with_index<T>(&mut self, work: impl FnOnce(&World, &mut NodeIndex) -> T) -> T {
+        let mut index = std::mem::take(&mut self.index);
+        let answer = work(self, &mut index);
+        self.index = index;
+        answer
     }
 
     fn find_site_mut(&mut self, name: &str) -> Result<&mut Site, Rejected> {

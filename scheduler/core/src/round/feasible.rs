@@ -4,7 +4,7 @@
 use crate::ids::{NodeId, SiteId};
 use crate::reason::Refusal;
 use crate::resources::Resources;
-use crate::site::{BUDGET_MICRO_EUR_MAX, Node, Site};
+use crate::site::{BUDGET_MICRO_EUR_MAX, Node, NodeReport, Site};
 use crate::spec::Needs;
 use crate::time::TimeMs;
 use crate::world::World;
@@ -19,21 +19,25 @@ pub struct Taken {
 
 impl Taken {
     /// Notes that a task with these needs goes to a node.
-    pub fn take(&mut self, world: &World, needs: &Needs, node: &Node) {
+    ///
+    /// Returns what that can cost at most.
+    pub fn take(&mut self, world: &World, needs: &Needs, node: &Node) -> i64 {
         *self.nodes.entry(node.id).or_default() += &needs.resources;
         let cost = worst_cost_micro_eur(world, needs, node);
         if cost > 0 {
             *self.cost_micro_eur.entry(node.site).or_default() += cost;
         }
+        cost
     }
 
     /// Undoes [`Taken::take`].
-    pub fn give(&mut self, world: &World, needs: &Needs, node: &Node) {
+    pub fn give(&mut self, world: &World, needs: &Needs, node: &Node) -> i64 {
         *self.nodes.entry(node.id).or_default() -= &needs.resources;
         let cost = worst_cost_micro_eur(world, needs, node);
         if cost > 0 {
             *self.cost_micro_eur.entry(node.site).or_default() -= cost;
         }
+        cost
     }
 
     /// What is left on a node.
@@ -54,8 +58,9 @@ pub fn refusal(
     node: &Node,
 ) -> Option<Refusal> {
     let site = world.site(node.site);
+    let taken_micro_eur = taken.cost_micro_eur.get(&site.id).copied().unwrap_or(0);
     match_refusal(needs, site, node)
-        .or_else(|| contract_refusal(world, now, taken, needs, node))
+        .or_else(|| contract_refusal(world, now, taken_micro_eur, needs, node))
         .or_else(|| closed_refusal(now, site, node))
         .or_else(|| (!needs.resources.fits_in(&taken.free(node))).then_some(Refusal::Busy))
 }
@@ -70,10 +75,15 @@ pub fn will_take(world: &World, now: TimeMs, taken: &Taken, needs: &Needs, node:
 
 /// What no waiting changes: the needs against what the node is.
 fn match_refusal(needs: &Needs, site: &Site, node: &Node) -> Option<Refusal> {
+    let too_large = || !needs.resources.fits_in(&node.report.capacity);
+    kind_refusal(needs, site, &node.report).or_else(|| too_large().then_some(Refusal::TooLarge))
+}
+
+/// The needs against what the node is, its size apart.
+pub(crate) fn kind_refusal(needs: &Needs, site: &Site, report: &NodeReport) -> Option<Refusal> {
     let name = &site.spec.name;
     let unwanted = (!needs.sites.is_empty() && !needs.sites.contains(name))
         || needs.sites_excluded.contains(name);
-    let report = &node.report;
     let labelled = |(key, value): (&String, &String)| report.labels.get(key) == Some(value);
     if unwanted {
         Some(Refusal::SiteUnwanted)
@@ -87,8 +97,6 @@ fn match_refusal(needs: &Needs, site: &Site, node: &Node) -> Option<Refusal> {
         .all(|taint| needs.tolerations.contains(taint))
     {
         Some(Refusal::TaintsNotTolerated)
-    } else if !needs.resources.fits_in(&report.capacity) {
-        Some(Refusal::TooLarge)
     } else {
         None
     }
@@ -96,10 +104,10 @@ fn match_refusal(needs: &Needs, site: &Site, node: &Node) -> Option<Refusal> {
 
 /// Nothing starts at a leased site that cannot end before the contract does, or
 /// that could cost more than is left of the budget.
-fn contract_refusal(
+pub(crate) fn contract_refusal(
     world: &World,
     now: TimeMs,
-    taken: &Taken,
+    taken_micro_eur: i64,
     needs: &Needs,
     node: &Node,
 ) -> Option<Refusal> {
@@ -110,17 +118,31 @@ fn contract_refusal(
     }
     let budget = contract.budget_micro_eur.unwrap_or(BUDGET_MICRO_EUR_MAX);
     let budget = budget.min(BUDGET_MICRO_EUR_MAX);
-    let taken = taken.cost_micro_eur.get(&site.id).copied().unwrap_or(0);
-    let committed = site.cost_micro_eur + site.cost_reserved_micro_eur + taken;
+    let committed = site.cost_micro_eur + site.cost_reserved_micro_eur + taken_micro_eur;
     let with_this = committed.saturating_add(worst_cost_micro_eur(world, needs, node));
     (with_this > budget).then_some(Refusal::ContractBudget)
 }
 
 fn closed_refusal(now: TimeMs, site: &Site, node: &Node) -> Option<Refusal> {
+    let closed = site_refusal(now, site);
+    if closed == Some(Refusal::SiteClosed) {
+        closed
+    } else if !takes_tasks(node) {
+        Some(Refusal::NodeClosed)
+    } else {
+        closed
+    }
+}
+
+/// True if the engine takes new tasks on a node that is there.
+pub(crate) fn takes_tasks(node: &Node) -> bool {
+    node.present && node.report.schedulable
+}
+
+/// What keeps everything away from a site.
+pub(crate) fn site_refusal(now: TimeMs, site: &Site) -> Option<Refusal> {
     if site.withdrawn || site.closed.is_some() {
         Some(Refusal::SiteClosed)
-    } else if !node.present || !node.report.schedulable {
-        Some(Refusal::NodeClosed)
     } else if now < site.quarantined_until {
         Some(Refusal::SiteQuarantined)
     } else if site.session.is_none() {

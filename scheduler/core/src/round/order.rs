@@ -385,7 +385,12 @@ impl<'a> Order<'a> {
         used.from = tasks
             .last()
             .map_or(used.from, |last| used.from.max(last + 1));
-        used.placed += tasks.len() as u64;
+        if tasks.len() > 1 {
+            // The gang is gone; the others come one by one.
+            used.reserved.extend(tasks);
+        } else {
+            used.placed += 1;
+        }
         let cost = self.cost(head);
         self.charge(head.leaf, &cost);
         for queue in self.world.queues().path(head.leaf) {

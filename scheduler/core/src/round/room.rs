@@ -5,7 +5,8 @@ use super::feasible::{Taken, longest_ms, refusal, will_take};
 use super::order::{Head, Order};
 use super::score::{best_node, score};
 use crate::ids::{ClassId, JobId, NodeId, QueueId, TaskId};
-use crate::reason::WaitingReason;
+use crate::index::NodeIndex;
+use crate::reason::{Refusal, WaitingReason};
 use crate::resources::{DIMENSIONS, Resources};
 use crate::round::barrier::Work;
 use crate::site::Node;
@@ -18,6 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Room<'w> {
     world: &'w World,
     now: TimeMs,
+    /// Finds nodes without a scan; a room that is only looked at has none.
+    index: Option<&'w mut NodeIndex>,
     /// What the round gives away.
     pub taken: Taken,
     /// What it has given away on each node, and until when by the walltime limits.
@@ -52,10 +55,20 @@ pub type Found = Vec<NodeId>;
 
 impl<'w> Room<'w> {
     /// The room at the start of a round.
+    pub fn indexed(world: &'w World, now: TimeMs, index: &'w mut NodeIndex) -> Self {
+        Room {
+            index: Some(index),
+            ..Room::new(world, now)
+        }
+    }
+
+    /// The room as it is, to be looked at: every question costs a scan, and says why
+    /// there is none.
     pub fn new(world: &'w World, now: TimeMs) -> Self {
         Room {
             world,
             now,
+            index: None,
             taken: Taken::default(),
             placed: BTreeMap::new(),
             kept: BTreeMap::new(),
@@ -241,6 +254,15 @@ impl<'w> Room<'w> {
         if let Some(reason) = self.failed.get(&class) {
             return Err(*reason);
         }
+        if let (Some(index), None) = (&mut self.index, inside) {
+            let picked = index.best(self.world, self.now, class);
+            // Why not is not asked in a round.
+            let reason = WaitingReason::Refused(Refusal::Busy);
+            if picked.is_none() {
+                self.failed.insert(class, reason);
+            }
+            return picked.ok_or(reason);
+        }
         let needs = self.world.classes().needs(class);
         let open = |node: &Node| {
             !self.kept.contains_key(&node.id) && inside.is_none_or(|inside| inside(node))
@@ -302,6 +324,9 @@ impl<'w> Room<'w> {
 
     /// Keeps room on a node; what is being freed there for others stays kept as well.
     pub fn keep(&mut self, node: NodeId, kept: Kept) {
+        if let Some(index) = &mut self.index {
+            index.mask(self.world, node);
+        }
         let entry = self.kept.entry(node);
         let entry = entry.or_insert(Kept {
             need: Resources::ZERO,
@@ -323,6 +348,9 @@ impl<'w> Room<'w> {
             kept.need -= need;
             if !kept.freed || kept.need.is_zero() {
                 self.kept.remove(&node);
+                if let Some(index) = &mut self.index {
+                    index.unmask(self.world, node);
+                }
             }
         }
     }
@@ -340,7 +368,10 @@ impl<'w> Room<'w> {
     /// A task with these needs gets a place on a node.
     pub fn take(&mut self, needs: &Needs, id: NodeId) {
         let node = self.world.node(id);
-        self.taken.take(self.world, needs, node);
+        let cost = self.taken.take(self.world, needs, node);
+        if let Some(index) = &mut self.index {
+            index.take(self.world, id, &needs.resources, cost);
+        }
         let end = self.now + longest_ms(self.world, needs, node);
         self.placed
             .entry(id)
@@ -356,7 +387,10 @@ impl<'w> Room<'w> {
     /// Undoes the last [`Room::take`] of a node.
     pub fn give(&mut self, needs: &Needs, id: NodeId) {
         let node = self.world.node(id);
-        self.taken.give(self.world, needs, node);
+        let cost = self.taken.give(self.world, needs, node);
+        if let Some(index) = &mut self.index {
+            index.give(self.world, id, &needs.resources, cost);
+        }
         let last = self.placed.get_mut(&id).and_then(Vec::pop);
         if let (Some(kept), Some((end, _))) = (self.kept.get_mut(&id), last)
             && end > kept.until

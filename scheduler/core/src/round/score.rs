@@ -8,12 +8,16 @@
 
 use super::feasible::{Taken, refusal};
 use crate::ids::NodeId;
+use crate::policy::Policy;
 use crate::reason::{Refusal, WaitingReason};
-use crate::resources::{CPU, DIMENSIONS, DISK, MEMORY};
-use crate::site::Node;
+use crate::resources::{CPU, DIMENSIONS, DISK, MEMORY, Resources};
+use crate::site::{Contract, Node, Site};
 use crate::spec::Needs;
 use crate::time::TimeMs;
 use crate::world::World;
+
+/// Parts of a node's capacity in which room is measured.
+pub(crate) const SHARES: i64 = 1024;
 
 /// The best node for a task now, of those that are `allowed`.
 ///
@@ -47,25 +51,38 @@ pub fn best_node(
 }
 
 /// How good a node is for a task that it takes; lower is better.
-pub fn score(world: &World, taken: &Taken, needs: &Needs, node: &Node) -> i64 {
-    let policy = world.policy();
-    let capacity = &node.report.capacity;
+pub(crate) fn score(world: &World, taken: &Taken, needs: &Needs, node: &Node) -> i64 {
     let left = taken.free(node).minus(&needs.resources);
-    let (mut sum, mut least, mut dimensions) = (0, 1024, 0);
+    let price = price_milli_eur(world.site(node.site));
+    score_left(world.policy(), &node.report.capacity, &left, price)
+}
+
+/// Of a leased place, per core-hour; an owned one has none.
+pub(crate) fn price_milli_eur(site: &Site) -> i64 {
+    let price = |contract: Contract| contract.price_micro_eur_per_core_hour / 1_000;
+    site.spec.contract.map_or(0, price)
+}
+
+/// The score of what is left, below 2^31; what is overdrawn counts as nothing left.
+pub(crate) fn score_left(
+    policy: &Policy,
+    capacity: &Resources,
+    left: &Resources,
+    price_milli_eur: i64,
+) -> i64 {
+    let (mut sum, mut least, mut dimensions, mut fill) = (0, SHARES, 0, 0);
     // Disk is left out: few jobs ask for it, and all room would look stranded.
     for d in (0..DIMENSIONS).filter(|d| *d != DISK && capacity[*d] > 0) {
-        let share = left[d] * 1024 / capacity[d];
+        let share = left[d].max(0) * SHARES / capacity[d];
         sum += share;
         least = least.min(share);
         dimensions += 1;
+        if d == CPU || d == MEMORY {
+            fill += share;
+        }
     }
     let stranded = sum - dimensions * least;
-    let fill: i64 = [CPU, MEMORY]
-        .into_iter()
-        .filter(|d| capacity[*d] > 0)
-        .map(|d| left[d] * 1024 / capacity[d])
-        .sum();
-    let contract = world.site(node.site).spec.contract;
-    let price = contract.map_or(0, |contract| contract.price_micro_eur_per_core_hour / 1_000);
-    policy.score_stranded * stranded + policy.score_fill * fill + policy.score_price * price
+    policy.score_stranded * stranded
+        + policy.score_fill * fill
+        + policy.score_price * price_milli_eur
 }

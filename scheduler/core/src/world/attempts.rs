@@ -150,6 +150,7 @@ impl World {
             job.tasks.active.insert(task.index, active);
         });
         self.hold(leaf, &resources, fixed, true);
+        self.index.touch_room(node);
         let entry = &mut self.nodes[node.index()];
         entry.held += &resources;
         entry.running += 1;
@@ -288,6 +289,7 @@ impl World {
         let job = &self.jobs[&task.job];
         let (resources, leaf, fixed) = (*job.resources(), job.queue, !job.spec.preemptible);
         self.hold(leaf, &resources, fixed, false);
+        self.index.touch_room(active.node);
         let node = &mut self.nodes[active.node.index()];
         node.held -= &resources;
         node.running -= 1;
@@ -329,6 +331,9 @@ impl World {
         let site = &mut self.sites[at.index()];
         site.core_ms += core_ms;
         site.cost_micro_eur += cost;
+        if site.spec.contract.is_some() {
+            self.index.touch_site(at); // Less is reserved than was.
+        }
         for id in self.path(leaf) {
             let queue = self.queues.queue_mut(id);
             queue.core_ms += core_ms;
@@ -370,14 +375,15 @@ impl World {
         if tasks.gang.is_empty() || tasks.gang_holds() {
             return;
         }
-        let failed = tasks
-            .failed
-            .values()
-            .find_map(|failed| failed.intersection(&tasks.gang).first());
-        if let Some(failed) = failed {
-            let mut others = tasks.gang.clone();
-            others.remove(failed);
-            self.with_queued(id, |job| job.tasks.gang.remove(failed));
+        let mut failed = RangeSet::default();
+        for ended in tasks.failed.values() {
+            failed.extend(&ended.intersection(&tasks.gang));
+        }
+        if !failed.is_empty() {
+            let others = self.with_queued(id, |job| {
+                job.tasks.gang.take(&failed);
+                job.tasks.gang.clone()
+            });
             self.cancel(id, &others, CancelledWhy::Gang, effects);
             return;
         }

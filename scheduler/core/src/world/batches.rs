@@ -335,6 +335,9 @@ impl World {
                 .remove(&job)
                 .expect("a batch's jobs are in memory");
             self.classes.release(job.class);
+            if !self.classes.is_used(job.class) {
+                self.index.forget_class(job.class);
+            }
             self.classes.release(job.alone);
             jobs.push(job);
         }

@@ -44,6 +44,7 @@ impl World {
         self.end_attempts(open.into_iter().map(lost), &mut effects);
         self.lineage = lineage;
         for site in &mut self.sites {
+            self.index.touch_site(site.id);
             site.session = None;
             site.quarantined_until = quarantine_until;
         }
@@ -55,6 +56,8 @@ impl World {
         if let Ok(site) = self.find_site_mut(&spec.name) {
             site.spec = spec.clone();
             site.withdrawn = false;
+            let id = site.id;
+            self.index.touch_site(id);
             return Ok(Vec::new());
         }
         if self.sites.len() >= SITES_MAX {
@@ -68,6 +71,7 @@ impl World {
         let id = SiteId(self.sites.len() as u32);
         self.site_by_name.insert(spec.name.clone(), id);
         self.sites.push(Site::new(id, spec.clone()));
+        self.index.touch_site(id);
         Ok(Vec::new())
     }
 
@@ -85,12 +89,14 @@ impl World {
     ) -> Result<Vec<Effect>, Rejected> {
         let since = self.now;
         let site = self.find_site_mut(name)?;
+        let id = site.id;
         site.closed = how.map(|how| Closed {
             how,
             reason: reason.to_string(),
             by: by.to_string(),
             since,
         });
+        self.index.touch_site(id);
         Ok(Vec::new())
     }
 
@@ -142,6 +148,7 @@ impl World {
         site.incarnation = Some(incarnation.to_string());
         site.agent_version = agent_version.to_string();
         site.unknown_leases = unknown as u32;
+        self.index.touch_site(id);
         let mut effects = Vec::new();
         let gone: Vec<TaskId> = self
             .leases_at(id)
