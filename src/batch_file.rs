@@ -17,6 +17,7 @@
 mod dependencies;
 pub(crate) mod faults;
 pub(crate) mod fields;
+pub(crate) mod gang;
 mod inputs;
 mod job;
 pub(crate) mod nearest;

@@ -502,21 +502,24 @@ fn tables() {
         exit 0
     "#]].assert_eq(&jero(&["jobs"]));
     expect![[r#"
-        job             job-17
-        name            one
-        batch           batch-3
-        queue           cms.higgs
-        submitted by    alice
-        submitted       2026-03-01T08:00:00Z
-        started         2026-03-01T08:00:01Z
-        tasks           7 queued, 3 failed
-        each needs      1.5 cpu, 64GiB memory
-        mean wait       3s
-        core-hours      10.00
-        waits because   no node has 64GiB of memory free
-        would run if    ask for at most 32GiB, or wait
-        command         /bin/sh -c echo a\necho b
-        walltime limit  1h30m
+        job              job-17
+        name             one
+        batch            batch-3
+        queue            cms.higgs
+        submitted by     alice
+        submitted        2026-03-01T08:00:00Z
+        started          2026-03-01T08:00:01Z
+        tasks            7 queued, 3 failed
+        each needs       1.5 cpu, 64GiB memory
+        mean wait        3s
+        core-hours       10.00
+        waits because    no node has 64GiB of memory free
+        would run if     ask for at most 32GiB, or wait
+        command          /bin/sh -c echo a\necho b
+        walltime limit   1h30m
+        together         4, on nodes of one `rack`
+        at most at once  8
+        preemptible      no
 
         STATE   ELEMENTS  REASON
         queued  3-9
@@ -525,6 +528,7 @@ fn tables() {
         ATTEMPT      SITE    NODE  STATE  GRANTED                RAN   CPU  MEMORY  OUTCOME
         job-17[0]#2  meyrin  n1    ended  2026-03-01T08:00:00Z  1m5s  1m4s  300MiB  exit 3
         job-17[1]#2  meyrin  n1    ended  2026-03-01T08:00:00Z  1m5s  1m4s  300MiB  start failed: the program `jro` is not there
+        job-17[2]#2  meyrin  n1    ended  2026-03-01T08:00:00Z  1m5s  1m4s  300MiB  preempted: for job-21
         exit 0
     "#]].assert_eq(&jero(&["job", "job-17"]));
     expect![[r#"

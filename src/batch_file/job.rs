@@ -11,12 +11,14 @@ use super::faults::Found;
 use super::fields::{self, Fields};
 use super::inputs::{self, LocalFile};
 use super::tree::{At, Node, Value};
-use super::{TASKS_MAX, resources, retries};
+use super::{TASKS_MAX, gang, resources, retries};
 
 /// Every field of a job; those that say which job it is come first.
-const JOB_FIELDS: [&str; 22] = [
+const JOB_FIELDS: [&str; 26] = [
     "name",
     "count",
+    "min",
+    "within",
     "after_ok",
     "needs",
     "command",
@@ -37,10 +39,12 @@ const JOB_FIELDS: [&str; 22] = [
     "retries",
     "restartable",
     "on_lost_contact",
+    "preemptible",
+    "running_max",
 ];
 
 /// How many of [`JOB_FIELDS`] belong to one job and make no sense as defaults.
-const OWN_FIELDS: usize = 4;
+const OWN_FIELDS: usize = 6;
 
 const WALLTIME_MAX: Span = Span(WALLTIME_MAX_MS);
 
@@ -90,6 +94,13 @@ pub(super) fn read(
     spec.command = command(&fields, found);
     place(&mut spec, &fields, found);
     course(&mut spec, &fields, found);
+    let together = gang::Written {
+        min: own.take("min"),
+        within: own.take("within"),
+        running_max: fields.take("running_max"),
+        preemptible: fields.take("preemptible"),
+    };
+    gang::read(&mut spec, &together, found);
     let inputs = fields
         .take("inputs")
         .map(|node| inputs::read(node, position, directory, found));

@@ -36,6 +36,10 @@ struct Description {
     job: Job,
     command: Vec<String>,
     walltime_ms: i64,
+    min: u32,
+    within: Option<String>,
+    running_max: Option<u32>,
+    preemptible: bool,
     states: Vec<Elements>,
     attempts: Vec<Attempt>,
 }
@@ -112,8 +116,36 @@ fn description(reply: v1::DescribeJobReply) -> Description {
         job: Job::of(reply.job.unwrap_or_default()),
         command: spec.command,
         walltime_ms: spec.walltime_ms,
+        min: spec.min.max(1),
+        within: spec.within.and_then(|within| within.what).map(within),
+        running_max: (spec.running_max != 0).then_some(spec.running_max),
+        preemptible: spec.preemptible.unwrap_or(spec.restartable),
         states: states.collect(),
         attempts: reply.attempts.into_iter().map(Attempt::of).collect(),
+    }
+}
+
+impl Description {
+    /// `4, within one cluster`; nothing where tasks go one by one.
+    fn together(&self) -> String {
+        match (self.min, self.within.as_deref()) {
+            (0 | 1, _) => String::new(),
+            (min, None) => min.to_string(),
+            (min, Some(within)) => match within.strip_prefix("label:") {
+                Some(key) => format!("{min}, on nodes of one `{key}`"),
+                None => format!("{min}, within one {within}"),
+            },
+        }
+    }
+}
+
+/// As the batch file has it.
+fn within(what: v1::within::What) -> String {
+    use v1::within::What;
+    match what {
+        What::Site(_) => "site".to_owned(),
+        What::Cluster(_) => "cluster".to_owned(),
+        What::Label(key) => format!("label:{key}"),
     }
 }
 
@@ -214,6 +246,11 @@ fn table(description: &Description) -> String {
         description.command.join(" ").replace('\n', "\\n"),
     ));
     facts.push(("walltime limit", Span(description.walltime_ms).to_string()));
+    facts.push(("together", description.together()));
+    let max = description.running_max.map(|max| max.to_string());
+    facts.push(("at most at once", max.unwrap_or_default()));
+    let kept = (!description.preemptible).then(|| "no".to_owned());
+    facts.push(("preemptible", kept.unwrap_or_default()));
     let states = description.states.iter().map(|elements| {
         vec![
             elements.state.to_owned(),

@@ -10,6 +10,7 @@ use super::amounts::{self, Rounded};
 use super::state;
 use crate::batch_file::faults::Found;
 use crate::batch_file::fields::{self, Fields};
+use crate::batch_file::gang;
 use crate::batch_file::nearest;
 use crate::batch_file::tree::{At, Node as Tree, Value};
 
@@ -98,7 +99,7 @@ pub fn read(node: &Tree, known: &Known<'_>, found: &mut Found) -> Option<Job> {
         None => 1,
     };
     let min = match fields.take("min") {
-        Some(node) => read_min(node, count, found)?,
+        Some(node) => gang::min(node, count, found)?,
         None => 1,
     };
     let preemptible = match fields.take("preemptible") {
@@ -110,7 +111,7 @@ pub fn read(node: &Tree, known: &Known<'_>, found: &mut Found) -> Option<Job> {
         None => None,
     };
     let within = match fields.take("within") {
-        Some(node) => Some(read_within(node, found)?),
+        Some(node) => Some(gang::within(node, found)?),
         None => None,
     };
     let priority = match fields.take("priority") {
@@ -158,31 +159,6 @@ pub fn read(node: &Tree, known: &Known<'_>, found: &mut Found) -> Option<Job> {
         walltime_ms: read_walltime(&fields, found)?,
         running,
     })
-}
-
-fn read_min(node: &Tree, count: u32, found: &mut Found) -> Option<u32> {
-    let min = fields::integer(node, 1, TASKS_PER_BATCH_MAX as u32, found)?;
-    if min > count {
-        let what = format!("{min} tasks go together, and the job has {count}");
-        found.say(node.at, what, "raise `count`, or lower `min`");
-        return None;
-    }
-    Some(min)
-}
-
-/// `site`, `cluster`, or `label:KEY`.
-fn read_within(node: &Tree, found: &mut Found) -> Option<Within> {
-    let text = node.text(found)?;
-    match (text.as_str(), text.strip_prefix("label:")) {
-        ("site", _) => Some(Within::Site),
-        ("cluster", _) => Some(Within::Cluster),
-        (_, Some(key)) if !key.is_empty() => Some(Within::Label(key.to_owned())),
-        _ => {
-            let what = format!("a gang cannot stay within `{text}`");
-            found.say(node.at, what, "write `site`, `cluster` or `label:KEY`");
-            None
-        }
-    }
 }
 
 fn read_queue(fields: &Fields<'_>, known: &Known<'_>, found: &mut Found) -> Option<(At, usize)> {

@@ -88,6 +88,11 @@ pub fn description() -> v1::DescribeJobReply {
             .map(str::to_owned)
             .into(),
         walltime_ms: 5_400_000,
+        min: 4,
+        within: Some(v1::Within {
+            what: Some(v1::within::What::Label("rack".into())),
+        }),
+        running_max: 8,
         ..Default::default()
     };
     v1::DescribeJobReply {
@@ -97,10 +102,14 @@ pub fn description() -> v1::DescribeJobReply {
             elements(v1::TaskState::Queued, "", 3, 9),
             elements(v1::TaskState::Failed, "exit:3", 0, 2),
         ],
-        attempts: vec![attempt(0, v1::outcome::Kind::ExitCode(3)), {
-            let why = "the program `jro` is not there".to_owned();
-            attempt(1, v1::outcome::Kind::StartFailed(why))
-        }],
+        attempts: vec![
+            attempt(0, v1::outcome::Kind::ExitCode(3)),
+            {
+                let why = "the program `jro` is not there".to_owned();
+                attempt(1, v1::outcome::Kind::StartFailed(why))
+            },
+            attempt(2, v1::outcome::Kind::Preempted(21)),
+        ],
     }
 }
 

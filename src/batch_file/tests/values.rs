@@ -80,25 +80,13 @@ fn unknown_fields() {
                |     ^
           do: did you mean `walltime`?"#]],
     );
-    check_job(
-        "    min: 4\n    preemptible: true\n",
-        expect![[r#"
-        batch.yaml:5:5: unknown field `min` in a job
-             5 |     min: 4
-               |     ^
-          do: there are: name, count, after_ok, needs, command, run, env, image, resources, walltime, priority, coe, isolation, labels, tolerations, sites, sites_excluded, inputs, outputs, retries, restartable, on_lost_contact
-        batch.yaml:6:5: unknown field `preemptible` in a job
-             6 |     preemptible: true
-               |     ^
-          do: there are: name, count, after_ok, needs, command, run, env, image, resources, walltime, priority, coe, isolation, labels, tolerations, sites, sites_excluded, inputs, outputs, retries, restartable, on_lost_contact"#]],
-    );
     check(
         "queue: cms\ndefaults: {name: x}\njobs: [{name: a, run: b}]\n",
         expect![[r#"
-        batch.yaml:2:12: unknown field `name` in defaults
-             2 | defaults: {name: x}
-               |            ^
-          do: there are: command, run, env, image, resources, walltime, priority, coe, isolation, labels, tolerations, sites, sites_excluded, inputs, outputs, retries, restartable, on_lost_contact"#]],
+            batch.yaml:2:12: unknown field `name` in defaults
+                 2 | defaults: {name: x}
+                   |            ^
+              do: there are: command, run, env, image, resources, walltime, priority, coe, isolation, labels, tolerations, sites, sites_excluded, inputs, outputs, retries, restartable, on_lost_contact, preemptible, running_max"#]],
     );
     check_job(
         "    retries: [{exit: 1, tims: 2}]\n",
@@ -275,5 +263,49 @@ fn retry_rules() {
              5 |     retries: [{exit: 75}, {times: 0}]
                |                                   ^
           do: write the digits of such a number, without unit and spaces"#]],
+    );
+}
+
+#[test]
+fn gangs() {
+    check_job(
+        "    count: 4\n    min: 5\n    within: rack\n",
+        expect![[r#"
+            batch.yaml:6:10: 5 tasks go together, and the job has 4
+                 6 |     min: 5
+                   |          ^
+              do: raise `count`, or lower `min`
+            batch.yaml:7:13: a gang cannot stay within `rack`
+                 7 |     within: rack
+                   |             ^
+              do: write `site`, `cluster` or `label:KEY`"#]],
+    );
+    check_job(
+        "    count: 4\n    within: site\n",
+        expect![[r#"
+        batch.yaml:6:13: only tasks that go together can stay within something
+             6 |     within: site
+               |             ^
+          do: set `min` to 2 or more, or leave it out"#]],
+    );
+    check_job(
+        "    count: 8\n    min: 4\n    running_max: 3\n    preemptible: sometimes\n",
+        expect![[r#"
+            batch.yaml:7:18: only 3 may run, and 4 tasks go together
+                 7 |     running_max: 3
+                   |                  ^
+              do: raise `running_max`, or lower `min`
+            batch.yaml:8:18: `sometimes` is none of the words that can stand here
+                 8 |     preemptible: sometimes
+                   |                  ^
+              do: there are: true, false"#]],
+    );
+    check(
+        "queue: cms\ndefaults: {min: 2}\njobs: [{name: a, run: b}]\n",
+        expect![[r#"
+            batch.yaml:2:12: unknown field `min` in defaults
+                 2 | defaults: {min: 2}
+                   |            ^
+              do: there are: command, run, env, image, resources, walltime, priority, coe, isolation, labels, tolerations, sites, sites_excluded, inputs, outputs, retries, restartable, on_lost_contact, preemptible, running_max"#]],
     );
 }

@@ -223,3 +223,24 @@ jobs:
         Resources { cpu_milli: 500, memory_mib: 3072, disk_mib: 1024, gpu: 0, extended: {"fpga": 1} }
     "#]].assert_eq(&told.collect::<String>());
 }
+
+#[test]
+fn tasks_that_go_together() {
+    let text = include_str!("../../../examples/mpi.yaml");
+    let batch = read_text(text, Path::new("mpi.yaml"), None).unwrap();
+    let seen: Vec<String> = batch
+        .spec
+        .jobs
+        .iter()
+        .map(|job| {
+            format!(
+                "{}: min {} within {:?} running_max {} preemptible {:?}\n",
+                job.name, job.min, job.within, job.running_max, job.preemptible
+            )
+        })
+        .collect();
+    expect![[r#"
+        ranks: min 4 within Some(Within { what: Some(Cluster(true)) }) running_max 0 preemptible Some(false)
+        sweep: min 0 within None running_max 50 preemptible None
+    "#]].assert_eq(&seen.concat());
+}

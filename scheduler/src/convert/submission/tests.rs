@@ -132,10 +132,33 @@ fn a_specification_survives_the_way_in_and_out() {
         }],
         on_lost_contact: v1::OnLostContact::Wait.into(),
         restartable: true,
+        preemptible: Some(false),
+        min: 2,
+        within: Some(v1::Within {
+            what: Some(v1::within::What::Label("rack".into())),
+        }),
+        running_max: 2,
         ..job()
     };
     let converted = job_in(&policy, 0, spec.clone()).expect("accepted");
     assert_eq!(job_spec(&policy, &converted), spec);
+}
+
+/// Who may not be run again is not preempted either, unless that is asked for.
+#[test]
+fn what_is_not_restartable_is_preemptible_only_on_request() {
+    let preemptible = |restartable, preemptible| {
+        let spec = v1::JobSpec {
+            restartable,
+            preemptible,
+            ..job()
+        };
+        let converted = job_in(&Policy::default(), 0, spec.clone()).expect("accepted");
+        assert_eq!(job_spec(&Policy::default(), &converted), spec);
+        converted.preemptible
+    };
+    assert!(preemptible(true, None) && !preemptible(true, Some(false)));
+    assert!(!preemptible(false, None) && preemptible(false, Some(true)));
 }
 
 #[test]
