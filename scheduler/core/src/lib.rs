@@ -25,6 +25,7 @@ pub mod reservation;
 pub mod resources;
 pub mod round;
 pub mod site;
+pub mod soonest;
 pub mod spec;
 pub mod time;
 pub mod usage;

@@ -30,6 +30,7 @@ use crate::ids::{JobId, NodeId, TaskId};
 use crate::index::NodeIndex;
 use crate::reservation::Reservation;
 use crate::resources::Resources;
+use crate::soonest::Soonest;
 use crate::time::TimeMs;
 use crate::world::World;
 use barrier::Stopped;
@@ -52,6 +53,16 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A plan of a round in which nothing could change.
+    fn nothing() -> Plan {
+        Plan {
+            placements: Vec::new(),
+            preemptions: Vec::new(),
+            reservations: None,
+            complete: true,
+        }
+    }
+
     /// What commits it.
     pub fn into_event(self) -> Event {
         Event::PlanCommitted {
@@ -73,8 +84,11 @@ impl Plan {
 /// only to move its time on, which a replay does at the same point.
 pub fn plan_round(world: &mut World, now: TimeMs) -> Plan {
     world.move_on(now);
-    world.with_index(|world, index| {
-        let mut round = Round::new(world, now, index);
+    if world.is_quiet() {
+        return Plan::nothing();
+    }
+    let plan = world.with_caches(|world, index, soonest| {
+        let mut round = Round::new(world, now, index, soonest);
         round.renew_reservations();
         let complete = round.place_in_order();
         if complete {
@@ -83,7 +97,11 @@ pub fn plan_round(world: &mut World, now: TimeMs) -> Plan {
         let plan = round.into_plan(complete);
         index.settle();
         plan
-    })
+    });
+    if plan.is_empty() && plan.complete {
+        world.fall_quiet();
+    }
+    plan
 }
 
 /// A round at work.
@@ -99,12 +117,18 @@ struct Round<'w> {
     least: Resources,
     nodes_small: bool,
     running: Option<Running>,
+    soonest: &'w mut Soonest,
     placements: Vec<Placement>,
     preemptions: Vec<Preemption>,
 }
 
 impl<'w> Round<'w> {
-    fn new(world: &'w World, now: TimeMs, index: &'w mut NodeIndex) -> Self {
+    fn new(
+        world: &'w World,
+        now: TimeMs,
+        index: &'w mut NodeIndex,
+        soonest: &'w mut Soonest,
+    ) -> Self {
         let room = Room::indexed(world, now, index);
         let mut round = Round {
             world,
@@ -117,6 +141,7 @@ impl<'w> Round<'w> {
             stopped: Vec::new(),
             nodes_small: false,
             running: None,
+            soonest,
             placements: Vec::new(),
             preemptions: Vec::new(),
         };
@@ -126,6 +151,7 @@ impl<'w> Round<'w> {
 
     /// Gives places until nobody who may go is left; false if the bound came first.
     fn place_in_order(&mut self) -> bool {
+        self.update_barrier();
         let policy = self.world.policy();
         while let Some(first) = self.order.first() {
             if self.placements.len() >= policy.placements_per_round_max as usize {
@@ -163,7 +189,11 @@ impl<'w> Round<'w> {
         let tasks = self.order.tasks(head);
         self.order.place(head, &tasks);
         self.add_placements(head.job, &tasks, &found);
-        self.update_barrier();
+        if self.bookings.is_empty() {
+            self.order.take_free(&self.order.cost(head));
+        } else {
+            self.update_barrier();
+        }
         true
     }
 

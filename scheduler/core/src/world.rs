@@ -15,6 +15,7 @@ mod check;
 pub mod largest;
 mod nodes;
 mod queues;
+mod quiet;
 pub mod sites;
 pub mod submit;
 
@@ -30,8 +31,10 @@ use crate::rejected::Rejected;
 use crate::reservation::Reservation;
 use crate::resources::{EXTENDED, Resources};
 use crate::site::{Node, Site};
+use crate::soonest::Soonest;
 use crate::time::TimeMs;
 use crate::usage::{Decay, HALF_LIVES_MAX, STEP_MS};
+use quiet::Quiet;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,6 +67,12 @@ pub struct World {
     /// A cache: whatever changes a node or a site touches it.
     #[serde(skip)]
     index: NodeIndex,
+    /// A cache: what changes on a node touches it.
+    #[serde(skip)]
+    soonest: Soonest,
+    /// A cache: the last round decided nothing.
+    #[serde(skip)]
+    quiet: Quiet,
 }
 
 impl World {
@@ -73,6 +82,7 @@ impl World {
     /// The event was refused and the World is as before, the time apart.
     pub fn apply(&mut self, now: TimeMs, event: &Event) -> Result<Vec<Effect>, Rejected> {
         self.advance(now)?;
+        self.stir(event);
         match event {
             Event::Founded {
                 federation,
@@ -151,6 +161,7 @@ impl World {
         }
         self.policy = policy.clone();
         self.index.clear();
+        self.soonest = Soonest::default();
         Ok(Vec::new())
     }
 
@@ -325,6 +336,31 @@ impl World {
     /// True if the id was given out, whether or not the job is still in memory.
     pub fn was_job(&self, id: JobId) -> bool {
         id.0 >= 1 && id.0 < self.next_job.max(1)
+    }
+
+    /// What is held on a node has changed.
+    fn touch_room(&mut self, node: NodeId) {
+        self.index.touch_room(node);
+        self.soonest.touch(node);
+    }
+
+    /// A node was added, or reported anew, or is gone.
+    fn touch_node(&mut self, node: NodeId) {
+        self.index.touch_node(node);
+        self.soonest.touch(node);
+    }
+
+    /// Asks what a round asks of the caches, which read the World.
+    pub(crate) fn with_caches<T>(
+        &mut self,
+        work: impl FnOnce(&World, &mut NodeIndex, &mut Soonest) -> T,
+    ) -> T {
+        let mut index = std::mem::take(&mut self.index);
+        let mut soonest = std::mem::take(&mut self.soonest);
+        let answer = work(self, &mut index, &mut soonest);
+        self.index = index;
+        self.soonest = soonest;
+        answer
     }
 
     /// Asks or changes the node index, which reads the World.

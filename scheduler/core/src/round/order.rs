@@ -21,23 +21,24 @@
 //! Who may go at all is decided by [`super::barrier`] (room kept for others), the limits
 //! of the queues, and by what was found not to fit.
 //!
-//! Sizes: amounts ≤ 2^41, φ ≤ 2^17, levels ≤ 2^54; a key is a fraction of a number
-//! below 2^72 and one below 2^54, so products of two keys fit into 128 bits.
+//! Heads are kept by rank at every queue, so that a placement costs what its path costs.
+
+mod key;
+mod line;
+
+pub use key::{Key, Rank, is_about};
 
 use super::barrier::{Barrier, Work, keeps_out};
-use super::share::{FINE_BITS, Shares, fine};
+use super::share::{Shares, fine};
 use crate::ids::{ClassId, JobId, QueueId};
 use crate::job::Job;
-use crate::queue::{PendingJob, Queue};
+use crate::queue::Queue;
 use crate::resources::{DIMENSIONS, Resources};
 use crate::time::TimeMs;
 use crate::world::World;
-use std::cmp::Ordering;
+use key::{Band, memory};
+use line::Line;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
-
-/// 1 in the fixed point of φ.
-const PHI_ONE: u128 = 1 << 16;
 
 /// The next task or gang of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,33 +51,6 @@ pub struct Head {
     pub class: ClassId,
 }
 
-/// A fraction; a denominator of 0 is larger than everything else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    numerator: u128,
-    denominator: u128,
-}
-
-/// Where a queue stands among its siblings with its head; lowest goes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rank {
-    /// Below its guarantee.
-    band: Band,
-    /// The key of rule 5.
-    key: Key,
-    /// The same without the head.
-    load: Key,
-    /// Dominant share of the head.
-    size: Key,
-}
-
-/// The two kinds of keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Band {
-    BelowGuarantee,
-    ByShare,
-}
-
 /// The order in which waiting work goes, while a round takes places.
 pub struct Order<'a> {
     world: &'a World,
@@ -85,6 +59,8 @@ pub struct Order<'a> {
     charged: Vec<Resources>,
     phi: Vec<[u128; DIMENSIONS]>,
     heads: Vec<Option<(Head, Rank)>>,
+    /// Of inner queues: the children that have a head, by rank.
+    ranked: Vec<BTreeSet<(Rank, QueueId)>>,
     /// Classes that nothing takes any more in this round.
     blocked: Vec<bool>,
     /// Classes that would take a leaf over a limit, or that were passed over there.
@@ -99,11 +75,11 @@ pub struct Order<'a> {
     guarantees: bool,
     /// Heads beyond a limit count: reclaiming may keep them inside.
     beyond_limits: bool,
+    /// All heads are to be found anew before the next question.
+    stale: bool,
     used: BTreeMap<JobId, Used>,
-    /// Per leaf and class: the jobs up to this one have nothing left in this round.
-    spent: Vec<BTreeMap<ClassId, PendingJob>>,
-    /// Jobs that have something again, or of another class than the World lists.
-    extra: Vec<BTreeMap<ClassId, BTreeSet<PendingJob>>>,
+    /// Of leaves: who may still go.
+    lines: Vec<Line>,
 }
 
 /// What this round has taken of a job.
@@ -131,6 +107,7 @@ impl<'a> Order<'a> {
                 .collect(),
             shares,
             heads: vec![None; queues],
+            ranked: vec![BTreeSet::new(); queues],
             blocked: vec![false; world.classes().ids_end()],
             shut: BTreeSet::new(),
             barrier: Barrier::default(),
@@ -138,17 +115,17 @@ impl<'a> Order<'a> {
             net: Vec::new(),
             leaving: leaving(world),
             beyond_limits: false,
+            stale: true,
             guarantees: world
                 .queues()
                 .iter()
                 .any(|queue| !queue.spec.guarantee.is_zero()),
             used: BTreeMap::new(),
-            spent: vec![BTreeMap::new(); queues],
-            extra: vec![BTreeMap::new(); queues],
+            lines: (0..queues).map(|_| Line::default()).collect(),
         };
         let held = order.charged.iter().zip(&order.leaving);
         order.net = held.map(|(held, leaving)| held.minus(leaving)).collect();
-        order.refresh_all();
+        order.stale = true;
         order
     }
 
@@ -264,13 +241,15 @@ impl<'a> Order<'a> {
     }
 
     /// The work that goes next; `None` when nothing is left to try.
-    pub fn first(&self) -> Option<Head> {
+    pub fn first(&mut self) -> Option<Head> {
+        self.settle();
         self.heads[QueueId::ROOT.index()].map(|(head, _)| head)
     }
 
     /// The work that may go next: of every queue whose key is within `permille` of the
     /// best at each level of its path, the widest first.
-    pub fn near(&self, permille: u32) -> Vec<Head> {
+    pub fn near(&mut self, permille: u32) -> Vec<Head> {
+        self.settle();
         let mut near = Vec::new();
         self.gather_near(QueueId::ROOT, permille, &mut near);
         near.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
@@ -286,23 +265,21 @@ impl<'a> Order<'a> {
             near.push((head, rank.size));
             return;
         }
-        let ranks = queue
-            .children
-            .iter()
-            .filter_map(|child| self.heads[child.index()].map(|(_, rank)| (rank, *child)));
-        let Some((best, first)) = ranks.clone().min() else {
+        let ranked = &self.ranked[id.index()];
+        let Some((best, _)) = ranked.first() else {
             return;
         };
-        self.gather_near(first, permille, near);
-        for (rank, child) in ranks.filter(|(_, child)| *child != first) {
-            if rank.band == best.band && rank.key.is_within(permille, &best.key) {
-                self.gather_near(child, permille, near);
-            }
+        let passes = |(rank, _): &&(Rank, QueueId)| {
+            rank.band == best.band && rank.key.is_within(permille, &best.key)
+        };
+        for (_, child) in ranked.iter().take_while(passes) {
+            self.gather_near(*child, permille, near);
         }
     }
 
     /// Some leaf's head, if there is one.
-    pub fn any_head(&self) -> Option<Head> {
+    pub fn any_head(&mut self) -> Option<Head> {
+        self.settle();
         let mut leaves = self
             .world
             .queues()
@@ -329,16 +306,13 @@ impl<'a> Order<'a> {
     /// was gets another, since a head that cannot go must not decide the order.
     pub fn block(&mut self, class: ClassId) {
         self.blocked[class.index()] = true;
-        let stale = |queue: &&Queue| {
-            queue.children.is_empty()
-                && self.heads[queue.id.index()].is_some_and(|(head, _)| head.class == class)
+        let stale = |queue: &QueueId| {
+            self.heads[queue.index()].is_some_and(|(head, _)| head.class == class)
+                && self.world.queues().queue(*queue).children.is_empty()
         };
-        let leaves: Vec<QueueId> = self
-            .world
-            .queues()
-            .iter()
+        let leaves: Vec<QueueId> = (0..self.heads.len() as u32)
+            .map(QueueId)
             .filter(stale)
-            .map(|q| q.id)
             .collect();
         leaves.into_iter().for_each(|leaf| self.refresh_path(leaf));
     }
@@ -353,7 +327,7 @@ impl<'a> Order<'a> {
     pub fn reopen(&mut self) {
         self.blocked.fill(false);
         self.shut.clear();
-        self.refresh_all();
+        self.stale = true;
     }
 
     /// From here on every claim counts, whatever is closed or limited.
@@ -362,7 +336,7 @@ impl<'a> Order<'a> {
         self.shut.clear();
         self.barrier = Barrier::default();
         self.closed = [false; DIMENSIONS];
-        self.refresh_all();
+        self.stale = true;
     }
 
     /// Who may pass has changed.
@@ -375,7 +349,17 @@ impl<'a> Order<'a> {
         self.barrier = barrier;
         self.closed = closed;
         if other {
-            self.refresh_all();
+            self.stale = true;
+        }
+    }
+
+    /// So much less is free in the pool.
+    pub fn take_free(&mut self, amount: &Resources) {
+        self.barrier.free -= amount;
+        let closed = self.barrier.closed(|_| true);
+        if !self.beyond_limits && closed != self.closed {
+            self.closed = closed;
+            self.stale = true;
         }
     }
 
@@ -399,8 +383,7 @@ impl<'a> Order<'a> {
         let job = &self.world.jobs()[&head.job];
         if head.class != job.alone {
             // The others of its job may follow the gang.
-            let extra = &mut self.extra[head.leaf.index()];
-            extra.entry(job.alone).or_default().insert(job.pending());
+            self.line_up(head.leaf, job.alone, job);
         }
         self.refresh_path(head.leaf);
     }
@@ -417,8 +400,7 @@ impl<'a> Order<'a> {
     pub fn start_reserved(&mut self, leaf: QueueId, job: JobId, tasks: &[u32]) {
         let job = &self.world.jobs()[&job];
         if tasks.len() > 1 {
-            let extra = &mut self.extra[leaf.index()];
-            extra.entry(job.alone).or_default().insert(job.pending());
+            self.line_up(leaf, job.alone, job);
         }
         self.refresh_path(leaf);
     }
@@ -436,11 +418,10 @@ impl<'a> Order<'a> {
             self.charged[queue.index()] -= cost;
         }
         if let Some(job) = self.world.jobs().get(&job) {
-            let extra = &mut self.extra[leaf.index()];
-            extra.entry(job.class).or_default().insert(job.pending());
+            self.line_up(leaf, job.class, job);
         }
         self.shut.clear();
-        self.refresh_all();
+        self.stale = true;
     }
 
     fn charge(&mut self, leaf: QueueId, cost: &Resources) {
@@ -515,20 +496,35 @@ impl<'a> Order<'a> {
     }
 
     fn refresh_path(&mut self, leaf: QueueId) {
+        if self.stale {
+            return;
+        }
         let path: Vec<QueueId> = self.world.queues().path(leaf).collect();
         path.into_iter().for_each(|id| self.refresh(id));
     }
 
-    fn refresh_all(&mut self) {
+    fn settle(&mut self) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
         // Parents come before their children in order of creation.
         let queues = self.world.queues().len() as u32;
-        (0..queues)
-            .rev()
-            .map(QueueId)
-            .for_each(|id| self.refresh(id));
+        for id in (0..queues).rev().map(QueueId) {
+            let queue = self.world.queues().queue(id);
+            if queue.children.is_empty() {
+                self.lines[id.index()].form(queue);
+            }
+            self.refresh(id);
+        }
     }
 
-    /// Finds a queue's head anew, from its jobs or from its children's heads.
+    /// A job of a leaf has something for this round that the World does not list so.
+    fn line_up(&mut self, leaf: QueueId, class: ClassId, job: &Job) {
+        let queue = self.world.queues().queue(leaf);
+        self.lines[leaf.index()].add(queue, class, job.pending());
+    }
+
+    /// Finds a queue's head anew, from its line or from its children's ranks.
     fn refresh(&mut self, id: QueueId) {
         let queue = self.world.queues().queue(id);
         let head = if queue.cordoned.is_some() {
@@ -536,28 +532,46 @@ impl<'a> Order<'a> {
         } else if queue.children.is_empty() {
             self.leaf_head(queue)
         } else {
-            let heads = queue.children.iter().filter_map(|child| {
-                self.heads[child.index()].map(|(head, rank)| (rank, child, head))
-            });
-            heads
-                .min_by(|left, right| (left.0, left.1).cmp(&(right.0, right.1)))
-                .map(|(_, _, head)| head)
+            let first = self.ranked[id.index()].first();
+            first.and_then(|(_, child)| self.heads[child.index()].map(|(head, _)| head))
         };
-        self.heads[id.index()] = head.map(|head| (head, self.rank(id, &head)));
+        let now = head.map(|head| (head, self.rank(id, &head)));
+        let before = std::mem::replace(&mut self.heads[id.index()], now);
+        let Some(parent) = queue.parent else {
+            return;
+        };
+        let ranked = &mut self.ranked[parent.index()];
+        if let Some((_, rank)) = before {
+            ranked.remove(&(rank, id));
+        }
+        if let Some((_, rank)) = now {
+            ranked.insert((rank, id));
+        }
     }
 
     fn leaf_head(&mut self, queue: &Queue) -> Option<Head> {
         loop {
-            let (first, class) = self.first_alive(queue)?;
+            let (first, class) = self.lines[queue.id.index()].first()?;
             let head = Head {
                 leaf: queue.id,
                 job: first.job,
                 class,
             };
+            let line = &mut self.lines[queue.id.index()];
+            if self.blocked[class.index()] || self.shut.contains(&(queue.id, class)) {
+                line.pass_over();
+                continue;
+            }
             let job = &self.world.jobs()[&first.job];
-            if self.unit(job, class).is_none() || !self.may_start(&head, job) {
-                self.spend(queue.id, class, first);
-            } else if !self.beyond_limits && !self.within_limits(queue.id, &self.cost(&head)) {
+            let work = Work {
+                leaf: queue.id,
+                cost: self.cost(&head),
+            };
+            if !self.has_unit(job, class) || !self.may_start(&head, job) {
+                self.lines[queue.id.index()].spend(queue);
+            } else if self.is_kept_out(&work) {
+                self.lines[queue.id.index()].pass_over();
+            } else if !self.beyond_limits && !self.within_limits(queue.id, &work.cost) {
                 self.shut.insert((queue.id, class));
             } else {
                 return Some(head);
@@ -565,41 +579,12 @@ impl<'a> Order<'a> {
         }
     }
 
-    /// The first job of a leaf in a class that may go.
-    fn first_alive(&self, queue: &Queue) -> Option<(PendingJob, ClassId)> {
-        let alive = |class: &ClassId| {
-            !self.blocked[class.index()]
-                && !self.shut.contains(&(queue.id, *class))
-                && !self.is_kept_out(&Work {
-                    leaf: queue.id,
-                    cost: self.world.classes().cost(*class),
-                })
-        };
-        let spent = &self.spent[queue.id.index()];
-        let listed = queue.pending.iter().filter_map(|(class, pending)| {
-            let from = spent
-                .get(class)
-                .map_or(Bound::Unbounded, |done| Bound::Excluded(*done));
-            let first = pending.jobs.range((from, Bound::Unbounded)).next();
-            first.map(|first| (*first, *class))
-        });
-        let extra = self.extra[queue.id.index()].iter();
-        let extra = extra.filter_map(|(class, jobs)| jobs.first().map(|first| (*first, *class)));
-        listed.chain(extra).filter(|(_, class)| alive(class)).min()
-    }
-
-    /// Nothing of a job is left in this round.
-    fn spend(&mut self, leaf: QueueId, class: ClassId, job: PendingJob) {
-        let extra = &mut self.extra[leaf.index()];
-        if let Some(jobs) = extra.get_mut(&class)
-            && jobs.remove(&job)
-            && jobs.is_empty()
-        {
-            extra.remove(&class);
+    /// True if tasks of a job may go, at once as many as its class says.
+    fn has_unit(&self, job: &Job, class: ClassId) -> bool {
+        match self.used.get(&job.id) {
+            None => job.ready().tasks >= self.world.classes().gang(class).size.into(),
+            Some(_) => self.unit(job, class).is_some(),
         }
-        let spent = &mut self.spent[leaf.index()];
-        let last = spent.entry(class).or_insert(job);
-        *last = job.max(*last);
     }
 
     /// The tasks of a job that go next at once.
@@ -647,21 +632,6 @@ impl<'a> Order<'a> {
     }
 }
 
-/// True if a task is about a resource: it asks for at least half as much of it,
-/// relative to the pool, as of the one that it asks most of.
-pub fn is_about(cost: &Resources, pool: &Resources, d: usize) -> bool {
-    if pool[d] <= 0 || cost[d] <= 0 {
-        return false;
-    }
-    let at_least_half = |other: usize| {
-        let mine = 2 * i128::from(cost[d]) * i128::from(pool[other]);
-        mine >= i128::from(cost[other]) * i128::from(pool[d])
-    };
-    (0..DIMENSIONS)
-        .filter(|other| pool[*other] > 0)
-        .all(at_least_half)
-}
-
 /// What each queue holds and was preempted.
 fn leaving(world: &World) -> Vec<Resources> {
     let mut leaving = vec![Resources::ZERO; world.queues().len()];
@@ -672,93 +642,4 @@ fn leaving(world: &World) -> Vec<Resources> {
         }
     }
     leaving
-}
-
-/// φ: what decayed usage does to a queue's keys, in [½, 2].
-fn memory(world: &World, shares: &Shares, queue: &Queue) -> [u128; DIMENSIONS] {
-    let policy = world.policy();
-    let exponent = if queue.children.is_empty() {
-        policy.memory_exponent_leaf
-    } else {
-        policy.memory_exponent_inner
-    };
-    if exponent == 0 || !queue.usage.has_past() {
-        return [PHI_ONE; DIMENSIONS];
-    }
-    let average = queue.usage.average_fine();
-    let level = &shares.of(queue.id).level;
-    std::array::from_fn(|d| {
-        if level[d] <= 0 {
-            return PHI_ONE;
-        }
-        // The average's own fractional bits are as many as φ's.
-        let used = (average[d].max(0) as u128) << FINE_BITS;
-        power_clamped(used / level[d] as u128, exponent)
-    })
-}
-
-/// `base^exponent` in 16 fractional bits, clamped to [½, 2] on the way: once
-/// outside the range of a base on the same side of 1, it never returns.
-fn power_clamped(base: u128, exponent: u32) -> u128 {
-    let (low, high) = (PHI_ONE / 2, PHI_ONE * 2);
-    let base = base.clamp(low, high);
-    (1..exponent).fold(base, |power, _| (power * base / PHI_ONE).clamp(low, high))
-}
-
-impl Key {
-    const ZERO: Key = Key {
-        numerator: 0,
-        denominator: 1,
-    };
-
-    /// True if this is at most `permille` thousandths more than the other.
-    fn is_within(&self, permille: u32, other: &Key) -> bool {
-        let more = Key {
-            // Rounded, so that products still fit.
-            numerator: other.numerator + other.numerator / 1_000 * u128::from(permille),
-            denominator: other.denominator,
-        };
-        *self <= more
-    }
-
-    /// In thousandths of `one`; saturates.
-    fn milli_of(&self, one: u128) -> i64 {
-        if self.denominator == 0 {
-            return i64::MAX;
-        }
-        let milli = self.numerator / one * 1_000 / self.denominator;
-        i64::try_from(milli).unwrap_or(i64::MAX)
-    }
-}
-
-impl Rank {
-    /// The key in thousandths, for people; saturates.
-    pub fn milli(&self) -> i64 {
-        self.key.milli_of(match self.band {
-            Band::BelowGuarantee => 1,
-            Band::ByShare => PHI_ONE,
-        })
-    }
-
-    /// True if the queue is below its guarantee.
-    pub fn is_below_guarantee(&self) -> bool {
-        self.band == Band::BelowGuarantee
-    }
-}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        match (self.denominator, other.denominator) {
-            (0, 0) => Ordering::Equal,
-            (0, _) => Ordering::Greater,
-            (_, 0) => Ordering::Less,
-            _ => (self.numerator * other.denominator).cmp(&(other.numerator * self.denominator)),
-        }
-    }
 }

@@ -14,9 +14,11 @@ use super::room::Kept;
 use super::share::fine;
 use crate::ids::{ClassId, NodeId, QueueId};
 use crate::reservation::{Place, Reservation};
-use crate::resources::{DIMENSIONS, Resources};
+use crate::resources::{DIMENSIONS, GPU, Resources};
+use crate::site::Node;
+use crate::soonest::BLOCK;
 use crate::time::TimeMs;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where there are so few nodes, [`HOLD_SMALL_PERMILLE`] is held back at most.
 const NODES_SMALL: usize = 20;
@@ -323,44 +325,69 @@ impl Round<'_> {
     /// The nodes without kept room, or with room kept for those whom the work need not
     /// respect, on which so many tasks will fit soonest, and when.
     fn soonest_places(
-        &self,
+        &mut self,
         work: &Work,
         class: ClassId,
         size: u32,
     ) -> Option<(Vec<Place>, TimeMs)> {
         let needs = self.world.classes().needs(class);
-        let spares_gpus = needs.resources[crate::resources::GPU] == 0;
-        let mut soonest: Vec<(TimeMs, bool, NodeId)> = Vec::new();
-        for node in self.world.nodes().iter().filter(|node| node.is_known()) {
-            let kept = self.room.kept.get(&node.id);
-            if kept.is_some_and(|kept| kept.freed || !self.order.ignores(work, &kept.owner)) {
-                continue;
+        let mut soonest: BTreeSet<(TimeMs, bool, NodeId, u32)> = BTreeSet::new();
+        for (bound, block) in self.soonest.blocks(self.world, &needs.resources) {
+            let worst = soonest.last().filter(|_| soonest.len() >= size as usize);
+            if worst.is_some_and(|(at, ..)| bound > *at) {
+                break;
             }
-            let gpus = spares_gpus && node.report.capacity[crate::resources::GPU] > 0;
-            let most = needs
-                .resources
-                .times_in(&node.report.capacity)
-                .min(size.into());
-            for tasks in 1..=most {
-                let need = needs.resources.times(tasks);
-                match self.room.earliest(needs, &need, node.id) {
-                    Some((at, _)) => soonest.push((at, gpus, node.id)),
-                    None => break,
+            let nodes = self.world.nodes().iter().skip(block * BLOCK).take(BLOCK);
+            for node in nodes.filter(|node| node.is_known()) {
+                let worst = soonest.last().filter(|_| soonest.len() >= size as usize);
+                let bound = self.soonest.node(node.id, &needs.resources);
+                if worst.is_none_or(|(at, ..)| bound <= *at) && self.may_keep(work, node.id) {
+                    self.add_soonest(&mut soonest, class, size, node);
                 }
             }
         }
-        soonest.sort();
-        soonest.truncate(size as usize);
         if soonest.len() < size as usize {
             return None;
         }
         let until = soonest.last()?.0;
         let mut places: BTreeMap<NodeId, u32> = BTreeMap::new();
-        for (_, _, node) in soonest {
+        for (_, _, node, _) in soonest {
             *places.entry(node).or_default() += 1;
         }
         let place = |(node, tasks)| Place { node, tasks };
         Some((places.into_iter().map(place).collect(), until))
+    }
+
+    /// True if room may be kept on a node for work: none is, or only for those whom it
+    /// need not respect.
+    fn may_keep(&self, work: &Work, node: NodeId) -> bool {
+        let kept = self.room.kept.get(&node);
+        kept.is_none_or(|kept| !kept.freed && self.order.ignores(work, &kept.owner))
+    }
+
+    /// Adds when one, two, … tasks fit on a node, as far as that is soon enough. What
+    /// needs no gpu goes to nodes with gpus last.
+    fn add_soonest(
+        &self,
+        soonest: &mut BTreeSet<(TimeMs, bool, NodeId, u32)>,
+        class: ClassId,
+        size: u32,
+        node: &Node,
+    ) {
+        let needs = self.world.classes().needs(class);
+        let capacity = &node.report.capacity;
+        let gpus = needs.resources[GPU] == 0 && capacity[GPU] > 0;
+        let most = needs.resources.times_in(capacity).min(size.into());
+        for tasks in 1..=most {
+            let need = needs.resources.times(tasks);
+            let Some((at, _)) = self.room.earliest(needs, &need, node.id) else {
+                break;
+            };
+            soonest.insert((at, gpus, node.id, tasks as u32));
+            if soonest.len() > size as usize {
+                soonest.pop_last();
+            }
+        }
     }
 
     fn nodes_known(&self) -> usize {

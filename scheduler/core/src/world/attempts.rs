@@ -150,7 +150,7 @@ impl World {
             job.tasks.active.insert(task.index, active);
         });
         self.hold(leaf, &resources, fixed, true);
-        self.index.touch_room(node);
+        self.touch_room(node);
         let entry = &mut self.nodes[node.index()];
         entry.held += &resources;
         entry.running += 1;
@@ -289,7 +289,7 @@ impl World {
         let job = &self.jobs[&task.job];
         let (resources, leaf, fixed) = (*job.resources(), job.queue, !job.spec.preemptible);
         self.hold(leaf, &resources, fixed, false);
-        self.index.touch_room(active.node);
+        self.touch_room(active.node);
         let node = &mut self.nodes[active.node.index()];
         node.held -= &resources;
         node.running -= 1;

@@ -197,6 +197,7 @@ impl World {
             }
             told
         });
+        self.soonest.touch(node);
         if matches!(why, StopWhy::Preempted { .. }) {
             self.leaving.insert(task);
         }
@@ -249,7 +250,10 @@ impl World {
                     };
                 }
             }
-            if let Some(last) = gang_last {
+            // Beside others of the gang that hold their places it goes for itself.
+            if let Some(last) = gang_last
+                && tasks.active_among(&tasks.gang).is_empty()
+            {
                 tasks
                     .gang
                     .extend(&again.intersection(&RangeSet::up_to(last + 1)));

@@ -110,7 +110,7 @@ impl World {
                 let node = &mut self.nodes[id.index()];
                 node.report = report.clone();
                 node.present = true;
-                self.index.touch_node(id);
+                self.touch_node(id);
             }
             None => self.add_node(site, report),
         }
@@ -134,13 +134,13 @@ impl World {
         }
         let names = &mut self.sites[site.index()].nodes;
         names.insert(report.name.clone(), id);
-        self.index.touch_node(id);
+        self.touch_node(id);
     }
 
     fn remove_node(&mut self, site: SiteId, name: &str) {
         if let Some(id) = self.site(site).nodes.get(name).copied() {
             self.nodes[id.index()].present = false;
-            self.index.touch_node(id);
+            self.touch_node(id);
             self.forget_unknown(id);
         }
     }

@@ -1,0 +1,68 @@
+//! Whether a round could come to anything: what the World remembers of the last one that
+//! decided nothing.
+//!
+//! The rule it keeps: a round is left out only if one on the same World, with nothing
+//! remembered, would decide nothing. So every event but news of attempts that start
+//! ends the quiet, and so does every moment at which time alone changes what a round
+//! sees.
+
+use super::World;
+use crate::event::Event;
+use crate::time::TimeMs;
+
+/// While claims or reservations are there, a round looks at least so often.
+const LOOK_AGAIN_MS: i64 = 1_000;
+
+/// A cache of the World, not a part of it.
+#[derive(Debug, Clone, Default)]
+pub struct Quiet {
+    /// The last round decided nothing, and none before this time would.
+    until: Option<TimeMs>,
+}
+
+impl World {
+    /// True if a round now would decide nothing.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet.until.is_some_and(|until| self.now < until)
+    }
+
+    /// A round has just decided nothing.
+    pub(crate) fn fall_quiet(&mut self) {
+        let guarantees = self
+            .queues
+            .iter()
+            .any(|queue| !queue.spec.guarantee.is_zero());
+        let mut until = self.step_end;
+        if guarantees || !self.reservations.is_empty() {
+            until = until.min(self.now + LOOK_AGAIN_MS);
+        }
+        for site in &self.sites {
+            let contract = site.spec.contract;
+            let edges = contract.map(|contract| [contract.start, contract.end]);
+            let edges = edges.into_iter().flatten().chain([site.quarantined_until]);
+            for edge in edges.filter(|edge| *edge > self.now) {
+                until = until.min(edge);
+            }
+        }
+        self.quiet.until = Some(until);
+    }
+
+    /// An event was applied.
+    pub(super) fn stir(&mut self, event: &Event) {
+        if !matches!(
+            event,
+            Event::AttemptStarting { .. } | Event::AttemptRunning { .. }
+        ) {
+            self.quiet.until = None;
+        }
+    }
+}
+
+/// A cache says nothing of its own.
+impl PartialEq for Quiet {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Quiet {}
