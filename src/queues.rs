@@ -1,30 +1,44 @@
 //! `jero queues` and `jero queue`: who shares what, and setting it.
 
+mod bounds;
+mod listed;
 mod reason;
 
-use std::collections::BTreeSet;
-
 use jeroboam_proto::v1;
-use serde::Serialize;
 
 use crate::batch_file::nearest;
 use crate::client::{Remote, Scheduler};
 use crate::failure::Failure;
-use crate::output::{self, Amounts, Output};
+use crate::output::{self, Output};
+use bounds::Bounds;
+use listed::Queue;
 
 pub use reason::Reason;
 
-/// Lists the queues: weight, entitlement, what each holds and wants
+/// Lists the queues: weight, guarantee, limit, entitlement, what each holds and wants
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "MAY SUBMIT are those named at the queue or above it; `*` is everybody. The list is
-cut to the terminal's width, and whole in `jero queue show` and in JSON.
+    after_help = "Amounts are cores; --wide shows all resources. GUARANTEED, LIMIT and RESERVED are there
+only if a queue has any. MAY SUBMIT are those named at the queue or above it; `*` is
+everybody. The list is cut to the terminal's width, and whole in `jero queue show` and
+in JSON.
 
 Examples:
   jero queues
+  jero queues --wide
   jero queues --output json | jq '.[] | {queue, held: .held.cpu_milli}'"
 )]
 pub struct Args {
+    /// Show memory, disk and GPUs as well
+    #[arg(long)]
+    wide: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Options of every verb about queues.
+#[derive(Debug, clap::Args)]
+pub struct Common {
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -40,15 +54,23 @@ pub enum Verb {
         #[arg(value_name = "QUEUE")]
         name: String,
         #[command(flatten)]
-        common: Args,
+        common: Common,
     },
     /// Creates a queue below an existing one
-    #[command(after_help = "Example:
-  jero queue create cms.higgs.alice --weight 2 --submitters alice,bob")]
+    #[command(after_help = "Examples:
+  jero queue create cms.higgs.alice --weight 2 --submitters alice,bob
+  jero queue create cms --guarantee cpu=100,memory=400GiB --limit gpu=8")]
     Create(Settings),
     /// Changes what is given of a queue
-    #[command(after_help = "Example:
-  jero queue set cms.higgs --weight 3")]
+    #[command(
+        after_help = "Of a guarantee or limit, only the resources that are named change.
+
+Examples:
+  jero queue set cms.higgs --weight 3
+  jero queue set cms --guarantee cpu=100,memory=400GiB --limit gpu=8
+  jero queue set cms --limit gpu=none     lifts the limit on GPUs
+  jero queue set cms --limit none         lifts all of them"
+    )]
     Set(Settings),
     /// Lets nothing more start from a queue and those below it
     Cordon {
@@ -59,7 +81,7 @@ pub enum Verb {
         #[arg(long, value_name = "TEXT")]
         reason: Reason,
         #[command(flatten)]
-        common: Args,
+        common: Common,
     },
     /// Lifts a cordon
     Uncordon {
@@ -67,7 +89,7 @@ pub enum Verb {
         #[arg(value_name = "QUEUE")]
         name: String,
         #[command(flatten)]
-        common: Args,
+        common: Common,
     },
 }
 
@@ -86,62 +108,14 @@ pub struct Settings {
     /// Who may submit here and below, with commas; `*` is everybody
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     submitters: Option<Vec<String>>,
+    /// What is its own whenever it asks for it: cpu=100,memory=400GiB,gpu=8, or none
+    #[arg(long, value_name = "AMOUNTS")]
+    guarantee: Option<Bounds>,
+    /// What it may hold at most, with those below it: gpu=8,cpu=none, or none
+    #[arg(long, value_name = "AMOUNTS")]
+    limit: Option<Bounds>,
     #[command(flatten)]
-    common: Args,
-}
-
-#[derive(Debug, Serialize)]
-struct Queue {
-    queue: String,
-    weight: u32,
-    cordoned: String,
-    queued_max: u64,
-    submitters: Vec<String>,
-    submitters_above: Vec<String>,
-    queued: u64,
-    running: u64,
-    demand: Amounts,
-    entitlement: Amounts,
-    held: Amounts,
-    usage: Amounts,
-    core_ms: i64,
-    cost_micro_eur: i64,
-}
-
-impl Queue {
-    fn of(queue: v1::Queue) -> Self {
-        Self {
-            demand: Amounts::of(queue.demand.as_ref()),
-            entitlement: Amounts::of(queue.entitlement.as_ref()),
-            held: Amounts::of(queue.held.as_ref()),
-            usage: Amounts::of(queue.usage.as_ref()),
-            queue: queue.name,
-            weight: queue.weight,
-            cordoned: queue.cordoned,
-            queued_max: queue.queued_max,
-            submitters: queue.submitters,
-            submitters_above: queue.submitters_above,
-            queued: queue.queued,
-            running: queue.running,
-            core_ms: queue.core_ms,
-            cost_micro_eur: queue.cost_micro_eur,
-        }
-    }
-
-    /// All who may submit here, by name.
-    fn may_submit(&self) -> String {
-        let named: BTreeSet<&str> = self
-            .submitters
-            .iter()
-            .chain(&self.submitters_above)
-            .map(String::as_str)
-            .collect();
-        match named {
-            named if named.is_empty() => "nobody".to_owned(),
-            named if named.contains("*") => "*".to_owned(),
-            named => named.into_iter().collect::<Vec<_>>().join(","),
-        }
-    }
+    common: Common,
 }
 
 /// Lists the queues.
@@ -149,29 +123,44 @@ impl Queue {
 /// # Errors
 /// Unreachable or refused.
 pub async fn list(args: Args) -> Result<(), Failure> {
-    let queues = fetch(&args).await?;
-    args.output.print(&queues, |queues| table(queues))
+    let scheduler = Scheduler::of(&args.common.remote)?;
+    let queues: Vec<Queue> = fetch(&scheduler)
+        .await?
+        .into_iter()
+        .map(Queue::of)
+        .collect();
+    let text = |queues: &Vec<Queue>| match args.wide {
+        false => listed::table(queues),
+        true => listed::wide(queues),
+    };
+    args.common.output.print(&queues, text)
 }
 
-async fn fetch(args: &Args) -> Result<Vec<Queue>, Failure> {
-    let scheduler = Scheduler::of(&args.remote)?;
+async fn fetch(scheduler: &Scheduler) -> Result<Vec<v1::Queue>, Failure> {
     let request = v1::ListQueuesRequest {};
     let reply = scheduler
         .answer(scheduler.client().list_queues(request))
         .await?;
-    Ok(reply.queues.into_iter().map(Queue::of).collect())
+    Ok(reply.queues)
 }
 
-async fn show(name: &str, common: &Args) -> Result<(), Failure> {
-    let queues = fetch(common).await?;
-    match queues.iter().find(|queue| queue.queue == name) {
-        Some(queue) => common.output.print(queue, facts),
+/// The queue of a name.
+async fn find(scheduler: &Scheduler, name: &str) -> Result<v1::Queue, Failure> {
+    let queues = fetch(scheduler).await?;
+    match queues.iter().find(|queue| queue.name == name) {
+        Some(queue) => Ok(queue.clone()),
         None => {
-            let known = queues.iter().map(|queue| queue.queue.as_str());
+            let known = queues.iter().map(|queue| queue.name.as_str());
             let what = format!("there is no queue `{name}`");
             Err(Failure::input(what, nearest::remedy(name, known)))
         }
     }
+}
+
+async fn show(name: &str, common: &Common) -> Result<(), Failure> {
+    let scheduler = Scheduler::of(&common.remote)?;
+    let queue = Queue::of(find(&scheduler, name).await?);
+    common.output.print(&queue, listed::facts)
 }
 
 /// Shows, creates or changes a queue.
@@ -186,20 +175,7 @@ pub async fn change(verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Show { name, common } => show(&name, &common).await,
         Verb::Create(settings) => create(settings).await,
-        Verb::Set(settings) => {
-            let given = (&settings.weight, &settings.queued_max, &settings.submitters);
-            if let (None, None, None) = given {
-                let remedy = "give --weight, --queued-max or --submitters";
-                return Err(Failure::input("nothing was given to set", remedy));
-            }
-            let request = v1::SetQueueRequest {
-                weight: settings.weight,
-                queued_max: settings.queued_max,
-                submitters: settings.submitters.map(|names| v1::Submitters { names }),
-                ..request(settings.name)
-            };
-            set(request, &settings.common).await
-        }
+        Verb::Set(settings) => set_given(settings).await,
         Verb::Cordon {
             name,
             reason,
@@ -227,11 +203,37 @@ pub async fn change(verb: Verb) -> Result<(), Failure> {
     }
 }
 
+/// Sets what was given; a guarantee or limit on top of the one there is.
+async fn set_given(settings: Settings) -> Result<(), Failure> {
+    let mut request = v1::SetQueueRequest {
+        weight: settings.weight,
+        queued_max: settings.queued_max,
+        submitters: settings.submitters.map(|names| v1::Submitters { names }),
+        name: settings.name.clone(),
+        ..Default::default()
+    };
+    if settings.guarantee.is_some() || settings.limit.is_some() {
+        let scheduler = Scheduler::of(&settings.common.remote)?;
+        let before = find(&scheduler, &settings.name).await?;
+        let guarantee = settings.guarantee;
+        request.guarantee = guarantee.map(|given| given.guarantee(before.guarantee));
+        request.limit = settings.limit.map(|given| given.limit(before.limit));
+    } else if let (None, None, None) = (
+        settings.weight,
+        settings.queued_max,
+        request.submitters.as_ref(),
+    ) {
+        let remedy = "give --weight, --guarantee, --limit, --queued-max or --submitters";
+        return Err(Failure::input("nothing was given to set", remedy));
+    }
+    set(request, &settings.common).await
+}
+
 async fn create(settings: Settings) -> Result<(), Failure> {
     let scheduler = Scheduler::of(&settings.common.remote)?;
     let request = v1::CreateQueueRequest {
-        guarantee: None,
-        limit: None,
+        guarantee: settings.guarantee.map(|given| given.guarantee(None)),
+        limit: settings.limit.map(|given| given.limit(None)),
         name: settings.name,
         weight: settings.weight.unwrap_or(0),
         queued_max: settings.queued_max.unwrap_or(0),
@@ -244,75 +246,17 @@ async fn create(settings: Settings) -> Result<(), Failure> {
 }
 
 /// What a change made of a queue; warnings go to standard error.
-fn told(queue: v1::Queue, common: &Args) -> Result<(), Failure> {
+fn told(queue: v1::Queue, common: &Common) -> Result<(), Failure> {
     for warning in &queue.warnings {
         eprintln!("jero: warning: {}", output::plain(warning));
     }
-    common.output.print(&Queue::of(queue), facts)
+    common.output.print(&Queue::of(queue), listed::facts)
 }
 
-async fn set(request: v1::SetQueueRequest, common: &Args) -> Result<(), Failure> {
+async fn set(request: v1::SetQueueRequest, common: &Common) -> Result<(), Failure> {
     let scheduler = Scheduler::of(&common.remote)?;
     let queue = scheduler
         .answer(scheduler.client().set_queue(request))
         .await?;
     told(queue, common)
-}
-
-const HEADINGS: [&str; 12] = [
-    "queue",
-    ">weight",
-    ">entitled cpu",
-    ">held cpu",
-    ">usage cpu",
-    ">demand cpu",
-    ">queued",
-    ">running",
-    ">core-h",
-    ">euros",
-    "may submit",
-    "cordoned",
-];
-
-/// Who may submit, and why it is cordoned, may have any length.
-const CUT: [usize; 2] = [10, 11];
-
-fn table(queues: &[Queue]) -> String {
-    let rows = queues.iter().map(|queue| {
-        vec![
-            queue.queue.clone(),
-            queue.weight.to_string(),
-            queue.entitlement.cpu(),
-            queue.held.cpu(),
-            queue.usage.cpu(),
-            queue.demand.cpu(),
-            queue.queued.to_string(),
-            queue.running.to_string(),
-            output::core_hours(queue.core_ms),
-            output::euros(queue.cost_micro_eur),
-            queue.may_submit(),
-            queue.cordoned.clone(),
-        ]
-    });
-    let mut rows: Vec<_> = rows.collect();
-    output::fit(&HEADINGS, &mut rows, &CUT, output::terminal_columns());
-    output::table(&HEADINGS, rows)
-}
-
-fn facts(queue: &Queue) -> String {
-    output::facts(&[
-        ("queue", queue.queue.clone()),
-        ("weight", queue.weight.to_string()),
-        ("queued at most", queue.queued_max.to_string()),
-        ("may submit", queue.may_submit()),
-        ("cordoned", queue.cordoned.clone()),
-        ("entitlement", queue.entitlement.text()),
-        ("held", queue.held.text()),
-        ("usage", queue.usage.text()),
-        ("demand", queue.demand.text()),
-        ("queued", queue.queued.to_string()),
-        ("running", queue.running.to_string()),
-        ("core-hours", output::core_hours(queue.core_ms)),
-        ("euros", output::euros(queue.cost_micro_eur)),
-    ])
 }

@@ -218,7 +218,7 @@ fn refusals_and_unreachable_schedulers_have_their_exit_codes() {
     .assert_eq(&jero(&["queues", "--token-file", "absent"]));
     expect![[r#"
         jero: nothing was given to set
-          do: give --weight, --queued-max or --submitters
+          do: give --weight, --guarantee, --limit, --queued-max or --submitters
         exit 2
     "#]]
     .assert_eq(&jero(&["queue", "set", "cms"]));
@@ -427,7 +427,7 @@ const PRINTING: [&[&str]; 23] = [
     &["cancel", "job-17[3-7,9]"],
     &["queues"],
     &["queue", "show", "cms"],
-    &["queue", "create", "cms.new"],
+    &["queue", "create", "cms.new", "--guarantee", "cpu=2"],
     &["queue", "set", "cms", "--weight", "2"],
     &["queue", "cordon", "cms", "--reason", "rest"],
     &["queue", "uncordon", "cms"],
@@ -572,13 +572,21 @@ fn tables() {
     "#]]
     .assert_eq(&jero(&["cancel", "job-17[9,3-7]"]));
     expect![[r#"
-        QUEUE      WEIGHT  ENTITLED CPU  HELD CPU  USAGE CPU  DEMAND CPU  QUEUED  RUNNING  CORE-H  EUROS  MAY SUBMIT       CORDONED
-        cms.higgs       3             8       4.5          4          12    1000        4   10.00         alice,bob,carol
-        atlas           3             8       4.5          4          12    1000        4   10.00         alice,bob,carol
-        cms             3             8       4.5          4          12    1000        4   10.00         alice,bob,carol
-        cms-old         3             8       4.5          4          12    1000        4   10.00         alice,bob,carol
+        QUEUE      WEIGHT  GUARANTEED CPU  LIMIT CPU  ENTITLED CPU  HELD CPU  RESERVED CPU  USAGE CPU  DEMAND CPU  QUEUED  RUNNING  CORE-H  EUROS  MAY SUBMIT       CORDONED
+        cms.higgs       3               2       10.5             8       4.5             1          4          12    1000        4   10.00         alice,bob,carol
+        atlas           3               2       10.5             8       4.5             1          4          12    1000        4   10.00         alice,bob,carol
+        cms             3               2       10.5             8       4.5             1          4          12    1000        4   10.00         alice,bob,carol
+        cms-old         3               2       10.5             8       4.5             1          4          12    1000        4   10.00         alice,bob,carol
         exit 0
     "#]].assert_eq(&jero(&["queues"]));
+    expect![[r#"
+        QUEUE      WEIGHT  GUARANTEE  LIMIT            DEMAND               ENTITLEMENT         HELD                    RESERVED             USAGE                 QUEUED  RUNNING
+        cms.higgs       3  2 cpu      10.5 cpu, 0 gpu  12 cpu, 1GiB memory  8 cpu, 1GiB memory  4.5 cpu, 512MiB memory  1 cpu, 64MiB memory  4 cpu, 512MiB memory    1000        4
+        atlas           3  2 cpu      10.5 cpu, 0 gpu  12 cpu, 1GiB memory  8 cpu, 1GiB memory  4.5 cpu, 512MiB memory  1 cpu, 64MiB memory  4 cpu, 512MiB memory    1000        4
+        cms             3  2 cpu      10.5 cpu, 0 gpu  12 cpu, 1GiB memory  8 cpu, 1GiB memory  4.5 cpu, 512MiB memory  1 cpu, 64MiB memory  4 cpu, 512MiB memory    1000        4
+        cms-old         3  2 cpu      10.5 cpu, 0 gpu  12 cpu, 1GiB memory  8 cpu, 1GiB memory  4.5 cpu, 512MiB memory  1 cpu, 64MiB memory  4 cpu, 512MiB memory    1000        4
+        exit 0
+    "#]].assert_eq(&jero(&["queues", "--wide"]));
     let mut queues = String::new();
     for arguments in [
         ["queue", "show", "cms"].as_slice(),
@@ -593,8 +601,11 @@ fn tables() {
         weight          3
         queued at most  1000000
         may submit      alice,bob,carol
+        guarantee       2 cpu
+        limit           10.5 cpu, 0 gpu
         entitlement     8 cpu, 1GiB memory
         held            4.5 cpu, 512MiB memory
+        reserved        1 cpu, 64MiB memory
         usage           4 cpu, 512MiB memory
         demand          12 cpu, 1GiB memory
         queued          1000
@@ -608,8 +619,11 @@ fn tables() {
         weight          3
         queued at most  1000000
         may submit      nobody
+        guarantee       2 cpu
+        limit           10.5 cpu, 0 gpu
         entitlement     8 cpu, 1GiB memory
         held            4.5 cpu, 512MiB memory
+        reserved        1 cpu, 64MiB memory
         usage           4 cpu, 512MiB memory
         demand          12 cpu, 1GiB memory
         queued          1000
@@ -683,6 +697,25 @@ fn requests_carry_what_was_asked_for() {
         ..Default::default()
     };
     assert_eq!(peer.seen().queues_set, [wanted]);
+    // On top of what there is: a guarantee of 2 cores, limits of 10.5 cores and no GPU.
+    let set = ["queue", "set", "cms", "--guarantee", "gpu=8"];
+    let arguments = [set.as_slice(), &["--limit", "gpu=none,memory=1GiB"]].concat();
+    run(directory.path(), &peer.server(), &arguments);
+    let wanted = v1::SetQueueRequest {
+        name: "cms".into(),
+        guarantee: Some(v1::Resources {
+            cpu_milli: 2_000,
+            gpu: 8,
+            ..Default::default()
+        }),
+        limit: Some(v1::Limit {
+            cpu_milli: Some(10_500),
+            memory_mib: Some(1_024),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    assert_eq!(peer.seen().queues_set[1], wanted);
     for (reason, wanted) in [
         (["--reason", "rest"].as_slice(), "rest"),
         (&[], "no reason given"),

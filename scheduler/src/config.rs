@@ -13,6 +13,7 @@
 //! only *created* from it, since `jero queue set` changes them later and a
 //! restart must not undo that.
 
+mod amounts;
 mod error;
 mod events;
 mod file;

@@ -205,6 +205,13 @@ pub fn queue(name: &str) -> v1::Queue {
         entitlement: resources(8_000, 1_024),
         held: resources(4_500, 512),
         usage: resources(4_000, 512),
+        guarantee: resources(2_000, 0),
+        limit: Some(v1::Limit {
+            cpu_milli: Some(10_500),
+            gpu: Some(0),
+            ..Default::default()
+        }),
+        reserved: resources(1_000, 64),
         queued: 1_000,
         running: 4,
         submitters: vec!["bob".into(), "alice".into()],

@@ -5,7 +5,7 @@
 
 use crate::ids::{ClassId, JobId, QueueId};
 use crate::rejected::Rejected;
-use crate::resources::{AMOUNT_MAX, DIMENSIONS, Resources};
+use crate::resources::{AMOUNT_MAX, DIMENSIONS, Resources, name as resource_name, spoken};
 use crate::time::TimeMs;
 use crate::usage::Usage;
 use serde::{Deserialize, Serialize};
@@ -255,6 +255,7 @@ impl QueueTree {
         parent: QueueId,
         changed: Option<QueueId>,
         spec: &QueueSpec,
+        extended: &[String],
     ) -> Result<(), Rejected> {
         if parent == QueueId::ROOT {
             return Ok(());
@@ -264,24 +265,33 @@ impl QueueTree {
         let sum = others.fold(spec.guarantee, |sum, id| {
             sum.plus(&self.queue(*id).spec.guarantee)
         });
-        check_sum(&parent.spec, &sum)
+        check_sum(&parent.spec, &sum, extended)
     }
 
     /// A changed guarantee still covers those of the queues below.
-    pub(crate) fn check_covers(&self, id: QueueId, spec: &QueueSpec) -> Result<(), Rejected> {
+    pub(crate) fn check_covers(
+        &self,
+        id: QueueId,
+        spec: &QueueSpec,
+        extended: &[String],
+    ) -> Result<(), Rejected> {
         let children = self.queue(id).children.iter();
         let sum = children.fold(Resources::ZERO, |sum, id| {
             sum.plus(&self.queue(*id).spec.guarantee)
         });
-        check_sum(spec, &sum)
+        check_sum(spec, &sum, extended)
     }
 
-    /// Adds a queue below the one its name says.
+    /// Adds a queue below the one its name says; `extended` are the policy's resources.
     ///
     /// # Errors
     /// A bad name or weight, a name taken, an unknown parent, a parent with batches.
-    pub(crate) fn create(&mut self, spec: QueueSpec) -> Result<QueueId, Rejected> {
-        check_spec(&spec)?;
+    pub(crate) fn create(
+        &mut self,
+        spec: QueueSpec,
+        extended: &[String],
+    ) -> Result<QueueId, Rejected> {
+        check_spec(&spec, extended)?;
         if self.by_name.contains_key(&spec.name) {
             return Err(Rejected::QueueExists { name: spec.name });
         }
@@ -302,7 +312,7 @@ impl QueueTree {
                 parent: self.queue(parent).spec.name.clone(),
             });
         }
-        self.check_guarantee(parent, None, &spec)?;
+        self.check_guarantee(parent, None, &spec, extended)?;
         let id = QueueId(self.queues.len() as u32);
         self.by_name.insert(spec.name.clone(), id);
         self.queue_mut(parent).children.push(id);
@@ -311,14 +321,17 @@ impl QueueTree {
     }
 }
 
-fn check_sum(parent: &QueueSpec, sum: &Resources) -> Result<(), Rejected> {
+fn check_sum(parent: &QueueSpec, sum: &Resources, extended: &[String]) -> Result<(), Rejected> {
     match (0..DIMENSIONS).find(|d| sum[*d] > parent.guarantee[*d]) {
         None => Ok(()),
         Some(d) => Err(Rejected::invalid(
             "queue.guarantee",
             format!(
-                "the queues below `{}` would together be guaranteed {} of resource {d}, it itself {}",
-                parent.name, sum[d], parent.guarantee[d]
+                "the queues below `{}` would together be guaranteed {} of {}, it itself {}",
+                parent.name,
+                spoken(d, sum[d]),
+                resource_name(d, extended),
+                spoken(d, parent.guarantee[d])
             ),
             "raise the parent's guarantee first, or lower those below",
         )),
@@ -326,7 +339,7 @@ fn check_sum(parent: &QueueSpec, sum: &Resources) -> Result<(), Rejected> {
 }
 
 /// Checks name, weight, guarantee, limit and submitters.
-pub(crate) fn check_spec(spec: &QueueSpec) -> Result<(), Rejected> {
+pub(crate) fn check_spec(spec: &QueueSpec, extended: &[String]) -> Result<(), Rejected> {
     let segments: Vec<&str> = spec.name.split('.').collect();
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     let good =
@@ -362,10 +375,16 @@ pub(crate) fn check_spec(spec: &QueueSpec) -> Result<(), Rejected> {
             "use amounts that a federation can have",
         ));
     }
-    if (0..DIMENSIONS).any(|d| spec.guarantee[d] > limit[d]) {
+    if let Some(d) = (0..DIMENSIONS).find(|d| spec.guarantee[*d] > limit[*d]) {
         return Err(Rejected::invalid(
             "queue.guarantee",
-            format!("`{}` is guaranteed more than its limit", spec.name),
+            format!(
+                "`{}` would be guaranteed {} of {}, more than its limit of {}",
+                spec.name,
+                spoken(d, spec.guarantee[d]),
+                resource_name(d, extended),
+                spoken(d, limit[d])
+            ),
             "lower the guarantee, or raise the limit",
         ));
     }

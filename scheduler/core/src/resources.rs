@@ -23,6 +23,32 @@ pub const EXTENDED: usize = 4;
 /// No single amount, and no sum over a federation, reaches this.
 pub const AMOUNT_MAX: i64 = 1 << 40;
 
+/// How a dimension is called; `extended` are the policy's names.
+pub fn name(dimension: usize, extended: &[String]) -> &str {
+    match dimension {
+        CPU => "cpu",
+        MEMORY => "memory",
+        DISK => "disk",
+        GPU => "gpu",
+        other => extended
+            .get(other - EXTENDED)
+            .map_or("(unnamed)", String::as_str),
+    }
+}
+
+/// An amount of a dimension for people: `2.5`, `512MiB`, `8`.
+pub fn spoken(dimension: usize, amount: i64) -> String {
+    match dimension {
+        CPU if amount % 1_000 == 0 => (amount / 1_000).to_string(),
+        CPU => {
+            let thousandths = format!("{:03}", amount % 1_000);
+            format!("{}.{}", amount / 1_000, thousandths.trim_end_matches('0'))
+        }
+        MEMORY | DISK => format!("{amount}MiB"),
+        _ => amount.to_string(),
+    }
+}
+
 /// A vector of amounts; negative entries occur only in differences.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

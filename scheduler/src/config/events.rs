@@ -55,6 +55,11 @@ impl Config {
     /// with its place before anything runs.
     pub(super) fn check_declared(&self, source: &Text<'_>) -> Result<(), ConfigError> {
         let mut world = World::default();
+        // It names the resources that queues may be guaranteed.
+        let policy = Event::PolicyChanged(self.policy.clone());
+        world
+            .apply(TimeMs(1), &policy)
+            .map_err(|rejected| source.wrong(&[], rejected.to_string(), rejected.remedy()))?;
         let mut seen = BTreeSet::new();
         for (position, site) in self.sites.iter().enumerate() {
             let at = [Step::Key("site"), Step::Entry(position), Step::Key("name")];
@@ -70,11 +75,15 @@ impl Config {
         let mut queues: Vec<_> = self.queues.iter().enumerate().collect();
         queues.sort_by_key(|(_, queue)| queue.name.matches('.').count());
         for (position, queue) in queues {
-            let at = [Step::Key("queue"), Step::Entry(position), Step::Key("name")];
             let created = Event::QueueCreated(queue.clone());
-            world
-                .apply(TimeMs(1), &created)
-                .map_err(|rejected| source.wrong(&at, rejected.to_string(), rejected.remedy()))?;
+            world.apply(TimeMs(1), &created).map_err(|rejected| {
+                let key = match rejected.place() {
+                    Some("queue.guarantee") => "guarantee",
+                    _ => "name",
+                };
+                let at = [Step::Key("queue"), Step::Entry(position), Step::Key(key)];
+                source.wrong(&at, rejected.to_string(), rejected.remedy())
+            })?;
         }
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! The file as it is written: every key optional, on top of the defaults.
 
+use super::amounts::{self, Amounts};
 use super::error::{ConfigError, Step, Text};
 use super::{Config, DEFAULTS, Leases, LogFormat, Retention, SiteConfig, TlsFiles};
 use Step::{Entry, Key};
 use jeroboam_core::policy::Policy;
-use jeroboam_core::queue::QueueSpec;
+use jeroboam_core::queue::{Limit, QueueSpec};
 use jeroboam_core::rejected::Rejected;
+use jeroboam_core::resources::Resources;
 use jeroboam_core::site::{Contract, SiteSpec};
 use jeroboam_core::time::TimeMs;
 use jeroboam_units::{Bytes, Instant, MicroEuro, Span};
@@ -127,6 +129,10 @@ struct QueueFile {
     queued_max: Option<u64>,
     #[serde(default)]
     submitters: BTreeSet<String>,
+    #[serde(default)]
+    guarantee: Amounts,
+    #[serde(default)]
+    limit: Amounts,
 }
 
 /// Reads and checks a file.
@@ -171,6 +177,10 @@ fn typed(
         )
     })?;
     let sites = file.site.into_iter().enumerate();
+    let queues = file.queue.into_iter().enumerate();
+    let queues = queues
+        .map(|(position, file)| queue(source, &policy, position, file))
+        .collect::<Result<_, _>>()?;
     Ok(Config {
         listen: file.listen.or(base.listen).expect(SHIPPED),
         metrics_listen: file.metrics_listen,
@@ -206,7 +216,7 @@ fn typed(
         sites: sites
             .map(|(position, site)| self::site(source, directory, position, site))
             .collect::<Result<_, _>>()?,
-        queues: file.queue.into_iter().map(queue).collect(),
+        queues,
     })
 }
 
@@ -273,12 +283,22 @@ fn site(
     })
 }
 
-fn queue(file: QueueFile) -> QueueSpec {
-    QueueSpec {
+fn queue(
+    source: &Text<'_>,
+    policy: &Policy,
+    position: usize,
+    file: QueueFile,
+) -> Result<QueueSpec, ConfigError> {
+    let at = |key| [Key("queue"), Entry(position), Key(key)];
+    let guarantee = amounts::read(source, policy, &at("guarantee"), &file.guarantee)?;
+    let limit = amounts::read(source, policy, &at("limit"), &file.limit)?;
+    Ok(QueueSpec {
         queued_max: file.queued_max,
         submitters: file.submitters,
+        guarantee: Resources(guarantee.map(|amount| amount.unwrap_or(0))),
+        limit: Limit(limit),
         ..QueueSpec::new(file.name, file.weight.unwrap_or(1))
-    }
+    })
 }
 
 /// Snapshots more often than this cost more than they save.

@@ -2,6 +2,7 @@
 
 use super::*;
 use jeroboam_core::event::Event;
+use jeroboam_core::resources::{EXTENDED, Resources};
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 
@@ -69,6 +70,14 @@ fn every_fault_has_its_place_and_remedy() {
         with("[[queue]]\nname = \"cms.higgs\""),
         with("[[queue]]\nname = \"cms\"\n[[queue]]\nname = \"cms\""),
         with("[[queue]]\nname = \"cms\"\nwieght = 3"),
+        with("[[queue]]\nname = \"cms\"\nguarantee = { cpu = 8, memory = 4 }"),
+        with("[[queue]]\nname = \"cms\"\nguarantee = { fpga = 1 }"),
+        with("[[queue]]\nname = \"cms\"\nlimit = { gpu = -1 }"),
+        with("[[queue]]\nname = \"cms\"\nlimit = { cpu = 1.5 }\nguarantee = { cpu = 2 }"),
+        with(
+            "[policy]\nextended_resources = [\"fpga\"]\n[[queue]]\nname = \"cms\"\n\
+             [[queue]]\nname = \"cms.a\"\nguarantee = { fpga = 2 }",
+        ),
     ];
     expect_test::expect![[r#"
         scheduler.toml: `data_dir` is missing; name the directory for journal, history and files
@@ -91,7 +100,12 @@ fn every_fault_has_its_place_and_remedy() {
         scheduler.toml:6:1: the site `a` is declared twice; remove one of the two
         scheduler.toml:3:1: there is no queue `cms`; `jero queues` lists those there are
         scheduler.toml:5:1: the queue `cms` exists already; use `jero queue set` to change it
-        scheduler.toml:4:1: unknown field `wieght`; expected is one of `name`, `weight`, `queued_max`, `submitters`
+        scheduler.toml:4:1: unknown field `wieght`; expected is one of `name`, `weight`, `queued_max`, `submitters`, `guarantee`, `limit`
+        scheduler.toml:4:24: "4" is not an amount of bytes: a number alone does not say its unit; write it like "4GiB" or "512MiB"
+        scheduler.toml:4:15: there is no resource `fpga`; use cpu, memory, disk, gpu, or a name in `policy.extended_resources`
+        scheduler.toml:4:11: `-1` is no count; write it like { cpu = 100, memory = "400GiB", gpu = 8 }
+        scheduler.toml:5:1: queue.guarantee: `cms` would be guaranteed 2 of cpu, more than its limit of 1.5; lower the guarantee, or raise the limit
+        scheduler.toml:8:1: queue.guarantee: the queues below `cms` would together be guaranteed 2 of fpga, it itself 0; raise the parent's guarantee first, or lower those below
     "#]].assert_eq(&(seen.join("\n") + "\n"));
 }
 
@@ -211,4 +225,17 @@ fn the_operating_guide_explains_every_key() {
         .filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
     let explained: BTreeSet<String> = rows.map(|(key, _)| key.to_string()).collect();
     assert_eq!(explained, shipped);
+}
+
+#[test]
+fn queues_are_guaranteed_and_limited_by_the_file() {
+    let text = "data_dir = \"d\"\n[policy]\nextended_resources = [\"fpga\"]\n[[queue]]\nname = \"cms\"\n\
+        guarantee = { cpu = \"100\", memory = \"400GiB\", fpga = 1 }\nlimit = { gpu = 0, disk = \"1GiB\" }";
+    let queues = parse(text).unwrap().queues;
+    let mut guarantee = Resources::of(100_000, 409_600, 0, 0);
+    guarantee[EXTENDED] = 1;
+    assert_eq!(queues[0].guarantee, guarantee);
+    let none = None;
+    let limit = [none, none, Some(1_024), Some(0), none, none, none, none];
+    assert_eq!(queues[0].limit.0, limit);
 }

@@ -2,23 +2,14 @@
 
 use jeroboam_core::ids::NodeId;
 use jeroboam_core::policy::Policy;
-use jeroboam_core::resources::{CPU, DISK, EXTENDED, GPU, MEMORY};
+use jeroboam_core::resources::{self, CPU, DISK, MEMORY};
 use jeroboam_core::world::World;
 use jeroboam_core::world::largest::{Lack, Shortage};
 use jeroboam_units::{Bytes, Cores};
 
 /// How a resource is called in a batch file.
 pub fn name(policy: &Policy, dimension: usize) -> &str {
-    match dimension {
-        CPU => "cpu",
-        MEMORY => "memory",
-        DISK => "disk",
-        GPU => "gpu",
-        other => policy
-            .extended_resources
-            .get(other - EXTENDED)
-            .map_or("(unnamed)", String::as_str),
-    }
+    resources::name(dimension, &policy.extended_resources)
 }
 
 /// An amount as it stands in a batch file.

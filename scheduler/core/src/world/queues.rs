@@ -11,7 +11,9 @@ use crate::resources::Resources;
 
 impl World {
     pub(super) fn create_queue(&mut self, spec: &QueueSpec) -> Result<Vec<Effect>, Rejected> {
-        let id = self.queues.create(spec.clone())?;
+        let id = self
+            .queues
+            .create(spec.clone(), &self.policy.extended_resources)?;
         self.queues.queue_mut(id).usage.start(self.now);
         Ok(Vec::new())
     }
@@ -29,12 +31,14 @@ impl World {
         spec.submitters = change.submitters.clone().unwrap_or(spec.submitters);
         spec.guarantee = change.guarantee.unwrap_or(spec.guarantee);
         spec.limit = change.limit.unwrap_or(spec.limit);
-        check_spec(&spec)?;
+        let extended = &self.policy.extended_resources;
+        check_spec(&spec, extended)?;
         if let Some(parent) = queue.parent {
-            self.queues.check_guarantee(parent, Some(id), &spec)?;
+            self.queues
+                .check_guarantee(parent, Some(id), &spec, extended)?;
         }
         if change.guarantee.is_some() {
-            self.queues.check_covers(id, &spec)?;
+            self.queues.check_covers(id, &spec, extended)?;
         }
         let queue = self.queues.queue_mut(id);
         queue.spec = spec;
