@@ -52,6 +52,8 @@ enum Verb {
     #[command(subcommand)]
     Site(sites::Verb),
     Nodes(sites::NodesArgs),
+    #[command(subcommand)]
+    Node(sites::NodeVerb),
     Plan(plan::Args),
     Serve(serve::Args),
     Agent(agent::Args),
@@ -85,6 +87,7 @@ impl Command {
             Verb::Sites(args) => client(sites::list(args)),
             Verb::Site(verb) => client(sites::one(verb)),
             Verb::Nodes(args) => client(sites::nodes(args)),
+            Verb::Node(verb) => client(sites::node(verb)),
             Verb::Plan(args) => plan::run(args),
             Verb::Serve(args) => serve::run(args),
             Verb::Agent(args) => agent::run(args),

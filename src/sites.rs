@@ -1,6 +1,9 @@
 //! `jero sites`, `jero site` and `jero nodes`: where work can run.
 
+mod node;
 mod nodes;
+
+use std::collections::BTreeMap;
 
 use jeroboam_proto::v1;
 use jeroboam_proto::v1::set_site_request::Verb as WireVerb;
@@ -12,6 +15,7 @@ use crate::failure::Failure;
 use crate::output::{self, Amounts, Output};
 use crate::queues::Reason;
 
+pub use node::{NodeVerb, node};
 pub use nodes::{NodesArgs, nodes};
 
 /// Lists the sites: what each has, holds and costs
@@ -48,7 +52,7 @@ pub enum Verb {
 /// A site and why it is changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  jero site drain meyrin --reason 'new switches, until Thursday'")]
+  jero site drain meyrin --reason 'new switches' --until 2027-03-04T18:00:00Z")]
 pub struct Change {
     /// The site's name
     #[arg(value_name = "SITE")]
@@ -56,6 +60,12 @@ pub struct Change {
     /// Why, for those who see it later
     #[arg(long, value_name = "TEXT")]
     reason: Option<Reason>,
+    /// Only the nodes of this cluster, those that join later as well
+    #[arg(long, value_name = "CLUSTER")]
+    cluster: Option<String>,
+    /// Opens again by itself then
+    #[arg(long = "until", value_name = "TIME")]
+    until: Option<Instant>,
     #[command(flatten)]
     common: Args,
 }
@@ -70,8 +80,13 @@ struct Site {
     renewed: Option<Instant>,
     cordoned: String,
     draining: String,
+    closed_until: Option<Instant>,
+    clusters_closed: BTreeMap<String, String>,
+    quarantined: String,
+    quarantined_until: Option<Instant>,
     nodes: u32,
     nodes_over_committed: u32,
+    nodes_quarantined: u32,
     capacity: Amounts,
     held: Amounts,
     running: u32,
@@ -108,14 +123,24 @@ impl Site {
             connected: site.connected,
             cordoned: site.cordoned,
             draining: site.draining,
+            closed_until: output::moment(site.closed_until_ms),
+            clusters_closed: site.clusters_closed.into_iter().collect(),
+            quarantined: site.quarantined,
+            quarantined_until: output::moment(site.quarantined_until_ms),
             nodes: site.nodes,
             nodes_over_committed: site.nodes_over_committed,
+            nodes_quarantined: site.nodes_quarantined,
             running: site.running,
             unknown_leases: site.unknown_leases,
             agent_version: site.agent_version,
             core_ms: site.core_ms,
             cost_micro_eur: site.cost_micro_eur,
         }
+    }
+
+    fn until(&self) -> String {
+        let until = self.closed_until.map(|until| format!(" until {until}"));
+        until.unwrap_or_default()
     }
 
     /// One word, and the reason where there is one.
@@ -125,10 +150,11 @@ impl Site {
             self.cordoned.as_str(),
             self.connected,
         ) {
+            ("", "", true) if !self.quarantined.is_empty() => "quarantined".to_owned(),
             ("", "", true) => "up".to_owned(),
             ("", "", false) => "away".to_owned(),
-            ("", reason, _) => format!("cordoned: {reason}"),
-            (reason, _, _) => format!("draining: {reason}"),
+            ("", reason, _) => format!("cordoned{}: {reason}", self.until()),
+            (reason, _, _) => format!("draining{}: {reason}", self.until()),
         }
     }
 }
@@ -171,6 +197,8 @@ pub async fn one(verb: Verb) -> Result<(), Failure> {
     let mut request = v1::SetSiteRequest {
         name: change.name,
         reason,
+        cluster: change.cluster.unwrap_or_default(),
+        until_ms: change.until.map_or(0, |until| until.0),
         ..Default::default()
     };
     request.set_verb(verb);
@@ -234,6 +262,18 @@ fn facts(site: &Site) -> String {
         0 => String::new(),
         count => format!("{count}, held there but unknown to the scheduler's journal"),
     };
+    let quarantined = match (site.quarantined.as_str(), site.quarantined_until) {
+        ("", _) | (_, None) => String::new(),
+        (why, Some(until)) => format!("until {until}: {why}"),
+    };
+    let clusters = site.clusters_closed.iter();
+    let clusters: Vec<String> = clusters
+        .map(|(name, closed)| format!("{name} {closed}"))
+        .collect();
+    let nodes_quarantined = match site.nodes_quarantined {
+        0 => String::new(),
+        count => format!("{count} of the nodes; see `jero nodes`"),
+    };
     let over_committed = match site.nodes_over_committed {
         0 => String::new(),
         count => {
@@ -254,6 +294,9 @@ fn facts(site: &Site) -> String {
         ("agent", site.agent_version.clone()),
         ("nodes", site.nodes.to_string()),
         ("over-committed", over_committed),
+        ("quarantined", quarantined),
+        ("nodes in quarantine", nodes_quarantined),
+        ("clusters", clusters.join(", ")),
         ("capacity", site.capacity.text()),
         ("held", site.held.text()),
         ("running", site.running.to_string()),

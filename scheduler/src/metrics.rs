@@ -92,6 +92,9 @@ metrics! {
     "site_unknown_leases" Gauge ("site") "Leases that the agent holds and the journal does not know.";
     "site_silent_seconds" Gauge ("site") "Since the site was answered last; only while something is waited for there.";
     "site_nodes_over_committed" Gauge ("site") "Nodes on which more is held than they have now.";
+    "site_quarantined" Gauge ("site") "1 while the site is in quarantine because it failed whatever it started.";
+    "site_nodes_quarantined" Gauge ("site") "Nodes in quarantine because they failed whatever they started.";
+    "quarantines_total" Counter ("what") "Quarantines begun, of a `node` or a whole `site`.";
     "batches" Gauge ("") "Batches in memory.";
     "jobs" Gauge ("") "Jobs in memory.";
     "disk_bytes" Gauge ("part") "On disk, by part of the data directory: `journal` (with the history), `snapshots`, `spool`.";
@@ -179,6 +182,11 @@ pub fn record_commands(waiting: usize) {
     gauge!("jeroboam_commands_waiting").set(waiting as f64);
 }
 
+/// A quarantine has begun.
+pub fn record_quarantine(what: &'static str) {
+    counter!("jeroboam_quarantines_total", "what" => what).increment(1);
+}
+
 /// How large a part of the data directory is.
 pub fn record_disk(part: &'static str, size_bytes: u64) {
     gauge!("jeroboam_disk_bytes", "part" => part).set(size_bytes as f64);
@@ -218,6 +226,8 @@ pub fn record_state(state: &State, now: TimeMs) {
         let name = site.spec.name.clone();
         let connected = f64::from(u8::from(site.session.is_some()));
         gauge!("jeroboam_site_connected", "site" => name.clone()).set(connected);
+        let quarantined = f64::from(u8::from(site.health.quarantine.is_some()));
+        gauge!("jeroboam_site_quarantined", "site" => name.clone()).set(quarantined);
         gauge!("jeroboam_site_leases", "site" => name.clone()).set(f64::from(site.running));
         let unknown = f64::from(site.unknown_leases);
         gauge!("jeroboam_site_unknown_leases", "site" => name.clone()).set(unknown);
@@ -259,6 +269,10 @@ pub fn record_nodes(world: &World) {
         let over = nodes.filter(|node| node.over_committed().is_some()).count();
         gauge!("jeroboam_site_nodes_over_committed", "site" => site.spec.name.clone())
             .set(over as f64);
+        let nodes = site.nodes.values().map(|id| world.node(*id));
+        let quarantined = nodes.filter(|node| node.health.quarantine.is_some());
+        gauge!("jeroboam_site_nodes_quarantined", "site" => site.spec.name.clone())
+            .set(quarantined.count() as f64);
     }
 }
 

@@ -128,6 +128,7 @@ impl State {
                 Effect::Stop { site, lease } => self.say(&mut step, site, ToSite::Stop(lease)),
                 kept @ (Effect::AttemptEnded(_)
                 | Effect::BatchFinished(_)
+                | Effect::Quarantined { .. }
                 | Effect::Retired { .. }) => step.effects.push(kept),
             }
         }

@@ -17,6 +17,8 @@ mod finished;
 mod lists;
 #[path = "api/logs.rs"]
 mod logs;
+#[path = "api/places.rs"]
+mod places;
 #[path = "api/retention.rs"]
 mod retention;
 #[path = "api/service.rs"]

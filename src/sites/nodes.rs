@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jeroboam_proto::v1;
+use jeroboam_units::Instant;
 use serde::Serialize;
 
 use crate::client::{PAGE, Remote, Scheduler};
@@ -15,7 +16,8 @@ use crate::output::{self, Amounts, Output};
     after_help = "Resources are what is held of what there is. LABELS are what jobs can ask for, TAINTS
 what jobs have to tolerate; both are cut to the terminal's width, and whole in JSON.
 A node that is over-committed has less than what runs there holds: that goes on, and
-nothing new is placed there.
+nothing new is placed there. One that is quarantined failed whatever it started: it gets
+nothing new until the time shown.
 
 Examples:
   jero nodes
@@ -35,7 +37,7 @@ pub struct NodesArgs {
 }
 
 #[derive(Debug, Serialize)]
-struct Node {
+pub(super) struct Node {
     node: String,
     site: String,
     cluster: String,
@@ -48,6 +50,8 @@ struct Node {
     labels: BTreeMap<String, String>,
     taints: Vec<Taint>,
     over_committed: Option<Amounts>,
+    reason: String,
+    until: Option<Instant>,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,7 +61,7 @@ struct Taint {
 }
 
 impl Node {
-    fn of(node: v1::Node) -> Self {
+    pub(super) fn of(node: v1::Node) -> Self {
         let coe = match node.coe() {
             v1::Coe::Any => "any",
             v1::Coe::Kubernetes => "kubernetes",
@@ -82,17 +86,26 @@ impl Node {
                 .over_committed
                 .as_ref()
                 .map(|over| Amounts::of(Some(over))),
+            reason: node.reason,
+            until: output::moment(node.until_ms),
         }
     }
 
     /// For tables: a node that has less than it holds says so; `cordoned` and
     /// the like weigh more, and both are told.
     fn state(&self) -> String {
-        match (self.state.as_str(), &self.over_committed) {
+        let mut state = match (self.state.as_str(), &self.over_committed) {
             (state, None) => state.to_owned(),
             ("up", Some(_)) => "over-committed".to_owned(),
             (state, Some(_)) => format!("{state}, over-committed"),
+        };
+        if let Some(until) = self.until {
+            state.push_str(&format!(" until {until}"));
         }
+        if !self.reason.is_empty() {
+            state.push_str(&format!(": {}", self.reason));
+        }
+        state
     }
 
     fn labels(&self) -> String {
@@ -160,10 +173,10 @@ const HEADINGS: [&str; 12] = [
     "labels", "taints",
 ];
 
-/// Labels and taints may have any length.
-const CUT: [usize; 2] = [10, 11];
+/// A reason, labels and taints may have any length.
+const CUT: [usize; 3] = [4, 10, 11];
 
-fn table(nodes: &[Node]) -> String {
+pub(super) fn table(nodes: &[Node]) -> String {
     let mut rows: Vec<Vec<String>> = nodes.iter().map(row).collect();
     output::fit(&HEADINGS, &mut rows, &CUT, output::terminal_columns());
     output::table(&HEADINGS, rows)

@@ -126,8 +126,15 @@ pub fn sums(world: &World) -> Vec<String> {
 fn nodes(world: &World) -> Vec<String> {
     let tell = |node: &jeroboam_core::site::Node| {
         let gone = if node.present { "" } else { ", gone" };
+        let quarantine = node.health.quarantine.as_ref();
+        let quarantined = quarantine.map_or("", |_| ", quarantined");
+        let closed = world
+            .site(node.site)
+            .closed_at(node)
+            .map(|closed| format!(", {:?} by {}: {}", closed.how, closed.by, closed.reason));
+        let closed = closed.unwrap_or_default();
         format!(
-            "{}: {} running, {} left of {}{gone}",
+            "{}: {} running, {} left of {}{gone}{quarantined}{closed}",
             tell::place(world, node.id),
             node.running,
             tell::amounts(&node.free(), world),
@@ -153,6 +160,7 @@ fn site(site: &jeroboam_core::site::Site, world: &World) -> String {
             .as_ref()
             .map(|closed| format!("{:?} by {}: {}", closed.how, closed.by, closed.reason)),
     );
+    parts.extend(site.health.quarantine.map(|_| "quarantined".to_string()));
     parts.extend(
         (site.unknown_leases > 0).then(|| format!("{} unknown leases", site.unknown_leases)),
     );
@@ -213,6 +221,8 @@ pub fn policy(line: &Words<'_>, world: &World) -> Policy {
             "memory_exponent_leaf" => policy.memory_exponent_leaf = line.parse(text),
             "grace" => policy.grace_ms = line.span_ms(text),
             "lost_attempts_max" => policy.lost_attempts_max = line.parse(text),
+            "quarantine_failures" => policy.quarantine_failures = line.parse(text),
+            "quarantine_quick" => policy.quarantine_quick_ms = line.span_ms(text),
             "queued_max" => policy.queued_max = line.parse(text),
             "finished_in_memory" => policy.finished_in_memory_ms = line.span_ms(text),
             "extended_resources" => {

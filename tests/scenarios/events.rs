@@ -6,7 +6,7 @@ use jeroboam_core::event::{Event, Placement, QueueChange, Selection, Verb};
 use jeroboam_core::ids::{LeaseId, NodeId, TaskId};
 use jeroboam_core::queue::{Limit, QueueSpec};
 use jeroboam_core::resources::Resources;
-use jeroboam_core::site::Closing;
+use jeroboam_core::site::{Closing, Part};
 use jeroboam_core::world::World;
 
 use crate::runner::{Runner, START};
@@ -68,11 +68,18 @@ impl Runner {
     }
 
     fn close(&self, line: &Words<'_>, how: Option<Closing>) -> Event {
-        Event::SiteClosed {
-            name: line.word(1).to_string(),
+        let part = match (line.option("node"), line.option("cluster")) {
+            (Some(node), _) => Part::Node(node.to_string()),
+            (None, Some(cluster)) => Part::Cluster(cluster.to_string()),
+            (None, None) => Part::Site,
+        };
+        Event::PartClosed {
+            site: line.word(1).to_string(),
+            part,
             how,
             reason: line.or("reason", "maintenance").to_string(),
             by: line.or("by", "operator").to_string(),
+            until: line.option("for").map(|span| self.now + line.span_ms(span)),
         }
     }
 

@@ -4,7 +4,8 @@
 //! `policy KEY=VALUE` · `site NAME owned|leased ..` · `session SITE up|down [by=INCARNATION]
 //! [as=NUMBER]` (up keeps what is open there) · `inventory SITE LEASES..` (a session that holds
 //! just these) · `node SITE NAME AMOUNTS ..` · `gone SITE NAMES..` · `only SITE NAMES..` (a full
-//! report) · `cordon|drain|resume|withdraw SITE` · `expire SITE` · `restart` · `restore
+//! report) · `cordon|drain|resume SITE [node=NAME|cluster=NAME]
+//! [for=SPAN]` · `withdraw SITE` · `expire SITE` · `restart` · `restore
 //! quarantine=SPAN` · `queue NAME ..` · `queue-set NAME ..` · `submit NAME queue=.. [by=..]
 //! [request=..]` with indented `job` lines · `cancel|hold|release|retry SELECTOR` · `round
 //! [sums]` · `plan` (decides, commits nothing) · `place TASK NODE` · `starting|run|end LEASES

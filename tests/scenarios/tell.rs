@@ -10,7 +10,7 @@ use jeroboam_core::round::Plan;
 use jeroboam_core::round::explain::Reasons;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
-use jeroboam_units::{Bytes, Cores};
+use jeroboam_units::{Bytes, Cores, Span};
 
 /// One line for each effect; grants of neighbours together.
 pub fn effects(effects: &[Effect], world: &World) -> Vec<String> {
@@ -20,6 +20,17 @@ pub fn effects(effects: &[Effect], world: &World) -> Vec<String> {
         Effect::Stop { site: at, lease } => format!("stop {lease} at {}", site(*at)),
         Effect::AttemptEnded(record) => ended(record),
         Effect::BatchFinished(batch) => format!("{batch} finished"),
+        Effect::Quarantined {
+            site,
+            node,
+            quarantine,
+        } => {
+            let span = Span(quarantine.until - quarantine.since);
+            let node = node
+                .as_ref()
+                .map_or(String::new(), |node| format!("/{node}"));
+            format!("quarantined {site}{node} for {span}: {quarantine}")
+        }
         Effect::Retired { batch, jobs } => format!("{} retired with {} jobs", batch.id, jobs.len()),
     };
     effects.iter().map(tell).collect()

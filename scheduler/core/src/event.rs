@@ -7,7 +7,7 @@ use crate::queue::{Limit, QueueSpec};
 use crate::ranges::RangeSet;
 use crate::reservation::Reservation;
 use crate::resources::Resources;
-use crate::site::{Closing, NodeReport, SiteSpec};
+use crate::site::{Closing, NodeReport, Part, SiteSpec};
 use crate::spec::BatchSpec;
 use crate::time::TimeMs;
 use serde::{Deserialize, Serialize};
@@ -150,6 +150,21 @@ pub enum Event {
     BatchRetired {
         /// Which.
         batch: BatchId,
+    },
+    /// A site or a part of it was closed (cordon, drain) or opened by hand.
+    PartClosed {
+        /// Name of the site.
+        site: String,
+        /// All of it, or what.
+        part: Part,
+        /// `None` opens it, and ends a quarantine.
+        how: Option<Closing>,
+        /// In words.
+        reason: String,
+        /// Who did it.
+        by: String,
+        /// When it opens by itself.
+        until: Option<TimeMs>,
     },
 }
 

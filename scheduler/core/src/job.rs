@@ -41,6 +41,8 @@ pub struct Batch {
     pub unfinished: u32,
     /// When the last task ended.
     pub finished: Option<TimeMs>,
+    /// A task of it has ended well, ever.
+    pub has_succeeded: bool,
 }
 
 impl Batch {

@@ -12,6 +12,7 @@
 pub mod class;
 pub mod effect;
 pub mod event;
+pub mod health;
 pub mod ids;
 pub mod index;
 pub mod job;

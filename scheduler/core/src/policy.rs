@@ -51,6 +51,16 @@ pub struct Policy {
     pub grace_ms: i64,
     /// A task that was lost this often is not tried again.
     pub lost_attempts_max: u32,
+    /// A node that fails so many attempts at once takes nothing new for a time; 0: never.
+    pub quarantine_failures: u32,
+    /// Failures are counted over so long, in milliseconds.
+    pub quarantine_window_ms: i64,
+    /// An attempt that failed sooner failed at once, in milliseconds.
+    pub quarantine_quick_ms: i64,
+    /// The first quarantine of a node, in milliseconds; each next one is twice as long.
+    pub quarantine_ms: i64,
+    /// None is longer, in milliseconds.
+    pub quarantine_max_ms: i64,
     /// Waiting tasks of a queue that sets no bound of its own.
     pub queued_max: u64,
     /// How long finished batches stay in memory, in milliseconds.
@@ -77,6 +87,11 @@ impl Default for Policy {
             non_preemptible_within_guarantee: false,
             grace_ms: 10_000,
             lost_attempts_max: 5,
+            quarantine_failures: 5,
+            quarantine_window_ms: HOUR_MS / 6,
+            quarantine_quick_ms: HOUR_MS / 60,
+            quarantine_ms: HOUR_MS / 6,
+            quarantine_max_ms: 6 * HOUR_MS,
             queued_max: 5_000_000,
             finished_in_memory_ms: HOUR_MS,
             extended_resources: Vec::new(),
@@ -90,7 +105,7 @@ impl Policy {
     /// # Errors
     /// The first key out of bounds, with its place and remedy.
     pub fn validate(&self) -> Result<(), Rejected> {
-        let bounds: [(&str, i64, i64, i64); 15] = [
+        let bounds: [(&str, i64, i64, i64); 20] = [
             (
                 "placements_per_round_max",
                 self.placements_per_round_max.into(),
@@ -135,6 +150,31 @@ impl Policy {
             ),
             ("grace_ms", self.grace_ms, 0, HOUR_MS),
             ("lost_attempts_max", self.lost_attempts_max.into(), 1, 1_000),
+            (
+                "quarantine_failures",
+                self.quarantine_failures.into(),
+                0,
+                10_000,
+            ),
+            (
+                "quarantine_window_ms",
+                self.quarantine_window_ms,
+                1_000,
+                24 * HOUR_MS,
+            ),
+            (
+                "quarantine_quick_ms",
+                self.quarantine_quick_ms,
+                0,
+                24 * HOUR_MS,
+            ),
+            ("quarantine_ms", self.quarantine_ms, 1_000, 1_000 * HOUR_MS),
+            (
+                "quarantine_max_ms",
+                self.quarantine_max_ms,
+                1_000,
+                1_000 * HOUR_MS,
+            ),
             (
                 "finished_in_memory_ms",
                 self.finished_in_memory_ms,

@@ -23,7 +23,9 @@ pub enum Refusal {
     SiteClosed,
     /// The engine takes nothing new on this node, or the node is gone.
     NodeClosed,
-    /// No grants yet after a restore from backup.
+    /// It fails whatever it starts: nothing new for a time.
+    NodeQuarantined,
+    /// The site fails whatever it starts, or no grants yet after a restore from backup.
     SiteQuarantined,
     /// The site's agent is not connected.
     SiteDisconnected,
@@ -161,7 +163,7 @@ impl WaitingReason {
 
 impl Refusal {
     /// Every cause there is, farthest from a yes first.
-    pub const ALL: [Refusal; 12] = [
+    pub const ALL: [Refusal; 13] = [
         Refusal::SiteUnwanted,
         Refusal::CoeMissing,
         Refusal::LabelsUnmatched,
@@ -171,6 +173,7 @@ impl Refusal {
         Refusal::ContractBudget,
         Refusal::SiteClosed,
         Refusal::NodeClosed,
+        Refusal::NodeQuarantined,
         Refusal::SiteQuarantined,
         Refusal::SiteDisconnected,
         Refusal::Busy,
@@ -188,6 +191,7 @@ impl Refusal {
             Refusal::ContractBudget => "contract-budget",
             Refusal::SiteClosed => "site-closed",
             Refusal::NodeClosed => "node-closed",
+            Refusal::NodeQuarantined => "node-quarantined",
             Refusal::SiteQuarantined => "site-quarantined",
             Refusal::SiteDisconnected => "site-disconnected",
             Refusal::Busy => "busy",
@@ -211,8 +215,11 @@ impl Refusal {
             }
             Refusal::SiteClosed => "every matching site is cordoned, draining or withdrawn",
             Refusal::NodeClosed => "every matching node takes nothing new",
+            Refusal::NodeQuarantined => {
+                "every matching node fails whatever it starts, and gets nothing for a time"
+            }
             Refusal::SiteQuarantined => {
-                "matching sites get nothing until their leases from before the restore are out"
+                "matching sites fail whatever they start, or have leases from before a restore"
             }
             Refusal::SiteDisconnected => "no agent of a matching site is connected",
             Refusal::Busy => "every matching node is full",
@@ -233,8 +240,15 @@ impl Refusal {
             Refusal::SiteClosed => {
                 "`jero site resume NAME` opens it; `jero sites` shows by whom and why it was closed"
             }
-            Refusal::NodeClosed => "make the node schedulable at its site",
-            Refusal::SiteQuarantined => "wait; it ends by itself",
+            Refusal::NodeClosed => {
+                "`jero nodes` shows who closed it and why (`jero node resume SITE/NODE` opens it), or make it schedulable at its site"
+            }
+            Refusal::NodeQuarantined => {
+                "mend it and `jero node resume SITE/NODE`, or wait; `jero nodes` shows why and until when"
+            }
+            Refusal::SiteQuarantined => {
+                "mend it and `jero site resume NAME`, or wait; `jero site show NAME` shows why and until when"
+            }
             Refusal::SiteDisconnected => "start the site's agent, or look at its log",
             Refusal::Busy => "wait until something ends, or ask for less",
         }

@@ -58,6 +58,13 @@ pub enum Rejected {
     NothingToChange { verb: &'static str, why: String },
     #[error("there is no site `{name}`")]
     UnknownSite { name: String, near: Option<String> },
+    #[error("the site `{site}` has no {what} `{name}`")]
+    UnknownPart {
+        site: String,
+        what: &'static str,
+        name: String,
+        near: Option<String>,
+    },
     #[error("the site `{name}` is claimed by another agent until {until}")]
     SiteClaimed { name: String, until: String },
     #[error("session {session} of the site `{name}` is not its current one")]
@@ -113,6 +120,7 @@ impl Rejected {
             Rejected::IndexOutOfRange { .. } => "INDEX_OUT_OF_RANGE",
             Rejected::NothingToChange { .. } => "NOTHING_TO_CHANGE",
             Rejected::UnknownSite { .. } => "UNKNOWN_SITE",
+            Rejected::UnknownPart { .. } => "UNKNOWN_PART",
             Rejected::SiteClaimed { .. } => "SITE_CLAIMED",
             Rejected::SessionClosed { .. } => "SESSION_CLOSED",
             Rejected::LeaseClosed(_) => "LEASE_CLOSED",
@@ -173,6 +181,7 @@ impl Rejected {
             }
             Rejected::NothingToChange { .. } => "see the states with `jero job ID`".into(),
             Rejected::UnknownSite { near: name, .. } => near(name, "jero sites"),
+            Rejected::UnknownPart { near: name, .. } => near(name, "jero nodes"),
             Rejected::SiteClaimed { .. } => {
                 "stop the other agent, or give this one a site of its own".into()
             }

@@ -4,6 +4,7 @@
 //! one, of which agent); renewals and their clocks are volatile and live in the
 //! service's `dispatch`.
 
+use crate::health::Health;
 use crate::ids::{NodeId, SiteId, TaskId};
 use crate::resources::{CPU, Resources};
 use crate::spec::{Coe, Taint};
@@ -89,9 +90,13 @@ pub struct Site {
     pub capacity: Resources,
     /// Its known nodes by name.
     pub nodes: BTreeMap<String, NodeId>,
+    /// What its failures say.
+    pub health: Health,
+    /// Its clusters that are closed by hand, by name.
+    pub closed_clusters: BTreeMap<String, Closed>,
 }
 
-/// Why a site takes nothing new.
+/// Why a site, a cluster or a node takes nothing new.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closed {
     /// Cordoned or draining.
@@ -102,9 +107,22 @@ pub struct Closed {
     pub by: String,
     /// When.
     pub since: TimeMs,
+    /// When it opens by itself.
+    pub until: Option<TimeMs>,
 }
 
-/// The two ways of closing a site by hand.
+/// What of a site is closed or opened.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Part {
+    /// All of it.
+    Site,
+    /// The nodes of this cluster, those that join later as well.
+    Cluster(String),
+    /// The node of this name.
+    Node(String),
+}
+
+/// The two ways of closing a site or a part of it by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Closing {
     /// Nothing new starts; its capacity still counts in the shares.
@@ -153,12 +171,17 @@ pub struct Node {
     pub running: u32,
     /// Which.
     pub tasks: BTreeSet<TaskId>,
+    /// What its failures say.
+    pub health: Health,
+    /// Set by hand: nothing new starts.
+    pub closed: Option<Closed>,
 }
 
 impl Node {
-    /// False once nobody reports it and nothing is held on it: it is forgotten.
+    /// False once nobody reports it, nothing is held on it and nobody has closed it: it
+    /// is forgotten.
     pub fn is_known(&self) -> bool {
-        self.present || self.running > 0
+        self.present || self.running > 0 || self.closed.is_some()
     }
 
     /// What is left; negative where the capacity shrank below what is held.
@@ -201,7 +224,22 @@ impl Site {
             cost_reserved_micro_eur: 0,
             capacity: Resources::ZERO,
             nodes: BTreeMap::new(),
+            health: Health::default(),
+            closed_clusters: BTreeMap::new(),
         }
+    }
+
+    /// Who has closed a node of this site by hand, itself or with its cluster.
+    pub fn closed_at<'s>(&'s self, node: &'s Node) -> Option<&'s Closed> {
+        let cluster = || self.closed_clusters.get(&node.report.cluster);
+        node.closed.as_ref().or_else(cluster)
+    }
+
+    /// True while a node's free capacity counts in the shares, if its site's does.
+    pub fn counts_node(&self, node: &Node) -> bool {
+        let cluster = self.closed_clusters.get(&node.report.cluster);
+        let mut closed = node.closed.iter().chain(cluster);
+        node.present && !closed.any(|closed| closed.how == Closing::Drain)
     }
 
     /// True while its free capacity counts in the shares.

@@ -12,6 +12,8 @@
 mod attempts;
 pub mod batches;
 mod check;
+mod closing;
+mod health;
 pub mod largest;
 mod nodes;
 mod queues;
@@ -22,6 +24,7 @@ pub mod submit;
 use crate::class::ClassTable;
 use crate::effect::Effect;
 use crate::event::Event;
+use crate::health::Tally;
 use crate::ids::{BatchId, JobId, NodeId, QueueId, SiteId, TaskId};
 use crate::index::NodeIndex;
 use crate::job::{Batch, Job};
@@ -30,7 +33,7 @@ use crate::queue::QueueTree;
 use crate::rejected::Rejected;
 use crate::reservation::Reservation;
 use crate::resources::{EXTENDED, Resources};
-use crate::site::{Node, Site};
+use crate::site::{Closed, Node, Part, Site};
 use crate::soonest::Soonest;
 use crate::time::TimeMs;
 use crate::usage::{Decay, HALF_LIVES_MAX, STEP_MS};
@@ -64,6 +67,10 @@ pub struct World {
     reservations: Vec<Reservation>,
     /// Tasks that were preempted and have not left their places yet.
     leaving: BTreeSet<TaskId>,
+    /// What time alone brings about, and when.
+    timers: BTreeSet<(TimeMs, Timer)>,
+    /// How attempts end everywhere.
+    fleet: Tally,
     /// A cache: whatever changes a node or a site touches it.
     #[serde(skip)]
     index: NodeIndex,
@@ -73,6 +80,17 @@ pub struct World {
     /// A cache: the last round decided nothing.
     #[serde(skip)]
     quiet: Quiet,
+}
+
+/// What happens when its time has come.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Timer {
+    /// A node's quarantine ends.
+    Node(NodeId),
+    /// A site's quarantine ends.
+    Site(SiteId),
+    /// What was closed by hand opens.
+    Open(SiteId, Part),
 }
 
 impl World {
@@ -140,6 +158,23 @@ impl World {
             Event::AttemptRunning { lease } => self.attempt_running(*lease),
             Event::AttemptEnded { lease, end } => self.attempt_ended(*lease, end.clone()),
             Event::BatchRetired { batch } => self.retire(*batch),
+            Event::PartClosed {
+                site,
+                part,
+                how,
+                reason,
+                by,
+                until,
+            } => {
+                let closed = how.map(|how| Closed {
+                    how,
+                    reason: reason.clone(),
+                    by: by.clone(),
+                    since: now,
+                    until: *until,
+                });
+                self.close_part(site, part, closed)
+            }
         }
     }
 
@@ -188,6 +223,7 @@ impl World {
                 .for_each(|queue| queue.usage.start(now));
         }
         self.now = now;
+        self.ring(now);
         if self.step_end > now {
             return Ok(());
         }
@@ -201,6 +237,19 @@ impl World {
             self.step_end = end + STEP_MS;
         }
         Ok(())
+    }
+
+    /// Does what has come due with time alone.
+    fn ring(&mut self, now: TimeMs) {
+        while self.timers.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((at, timer)) = self.timers.pop_first()
+        {
+            match timer {
+                Timer::Node(id) => self.release_node(id, at),
+                Timer::Site(id) => self.release_site(id, at),
+                Timer::Open(site, part) => self.open_part(site, &part),
+            }
+        }
     }
 
     /// After a gap of very many steps, in which all held what they hold, folding them

@@ -1,4 +1,4 @@
-//! Sites and nodes: listed; sites also closed and opened by hand.
+//! Sites and nodes: listed, closed and opened by hand.
 
 use super::ClientApi;
 use super::paging::{Page, limit, start};
@@ -8,7 +8,7 @@ use crate::convert::status::{driver as unavailable, rejected};
 use crate::state::State;
 use jeroboam_core::event::Event;
 use jeroboam_core::rejected::Rejected;
-use jeroboam_core::site::Closing;
+use jeroboam_core::site::{Closing, Part};
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 use jeroboam_proto::v1;
@@ -71,13 +71,17 @@ impl ClientApi {
                 REASON_CHARS_MAX as u64,
             )));
         }
+        let part = part(&request)?;
+        let until = (request.until_ms != 0).then_some(TimeMs(request.until_ms));
         let v1::SetSiteRequest { name, reason, .. } = request;
-        tracing::info!(%caller, site = name, ?how, reason, "a site is closed or opened");
-        let closed = Event::SiteClosed {
-            name: name.clone(),
+        tracing::info!(%caller, site = name, ?part, ?how, reason, "a place is closed or opened");
+        let closed = Event::PartClosed {
+            site: name.clone(),
+            part,
             how,
             reason,
             by: caller.to_string(),
+            until,
         };
         self.driver
             .apply(closed, |_| ())
@@ -102,11 +106,44 @@ impl ClientApi {
     }
 }
 
+/// What of the site is meant.
+fn part(request: &v1::SetSiteRequest) -> Result<Part, Status> {
+    match (request.node.as_str(), request.cluster.as_str()) {
+        ("", "") => Ok(Part::Site),
+        (node, "") => Ok(Part::Node(node.to_string())),
+        ("", cluster) => Ok(Part::Cluster(cluster.to_string())),
+        _ => Err(rejected(&Rejected::invalid(
+            "cluster",
+            "a node is named as well",
+            "name a node or a cluster",
+        ))),
+    }
+}
+
+/// The one node that is asked for.
+fn one_node(world: &World, request: &v1::ListNodesRequest) -> Result<v1::ListNodesReply, Rejected> {
+    let site = world.find_site(&request.site)?;
+    let node = site.nodes.get(&request.name);
+    let node = node.ok_or_else(|| Rejected::UnknownPart {
+        site: request.site.clone(),
+        what: "node",
+        name: request.name.clone(),
+        near: None,
+    })?;
+    Ok(v1::ListNodesReply {
+        nodes: vec![place::node(world, world.node(*node))],
+        next_page_token: String::new(),
+    })
+}
+
 fn nodes(
     world: &World,
     request: &v1::ListNodesRequest,
     after: Option<u64>,
 ) -> Result<v1::ListNodesReply, Rejected> {
+    if !request.name.is_empty() {
+        return one_node(world, request);
+    }
     let site = match request.site.as_str() {
         "" => None,
         name => Some(world.find_site(name)?.id),
@@ -118,7 +155,7 @@ fn nodes(
         .min(world.nodes().len());
     for node in &world.nodes()[first..] {
         let wanted = || {
-            let listed = node.present || node.running > 0;
+            let listed = node.is_known();
             (listed && site.is_none_or(|site| site == node.site)).then(|| place::node(world, node))
         };
         if !page.look(node.id.0.into(), wanted) {

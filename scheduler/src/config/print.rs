@@ -119,6 +119,15 @@ impl Config {
             policy.preemptions_per_round_max,
             Span(policy.preempt_after_ms),
             policy.non_preemptible_within_guarantee
+        )?;
+        write!(
+            f,
+            " policy.quarantine_failures={} policy.quarantine_window={} policy.quarantine_quick={} policy.quarantine={} policy.quarantine_max={}",
+            policy.quarantine_failures,
+            Span(policy.quarantine_window_ms),
+            Span(policy.quarantine_quick_ms),
+            Span(policy.quarantine_ms),
+            Span(policy.quarantine_max_ms)
         )
     }
 }

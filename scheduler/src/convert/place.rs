@@ -6,7 +6,7 @@ use crate::state::State;
 use jeroboam_core::ids::QueueId;
 use jeroboam_core::resources::Resources;
 use jeroboam_core::round::share::Shares;
-use jeroboam_core::site::{Closing, Contract, Node, Site};
+use jeroboam_core::site::{Closed, Closing, Contract, Node, Site};
 use jeroboam_core::world::World;
 use jeroboam_proto::v1;
 use std::collections::BTreeSet;
@@ -71,12 +71,15 @@ pub fn site(state: &State, site: &Site) -> v1::SiteStatus {
         .map(|id| world.node(*id))
         .filter(|node| node.present);
     let (mut nodes, mut over_committed, mut capacity) = (0, 0, Resources::ZERO);
+    let mut nodes_quarantined = 0;
     for node in present {
         nodes += 1;
+        nodes_quarantined += u32::from(node.health.quarantine.is_some());
         over_committed += u32::from(node.over_committed().is_some());
         capacity += &node.report.capacity;
     }
     let (cordoned, draining) = closed(site);
+    let (quarantined, quarantined_until_ms) = quarantine(world, site);
     let name = &site.spec.name;
     v1::SiteStatus {
         name: name.clone(),
@@ -99,7 +102,28 @@ pub fn site(state: &State, site: &Site) -> v1::SiteStatus {
         core_ms: site.core_ms,
         cost_micro_eur: site.cost_micro_eur,
         nodes_over_committed: over_committed,
+        quarantined,
+        quarantined_until_ms,
+        nodes_quarantined,
+        closed_until_ms: until_ms(site.closed.as_ref()),
+        clusters_closed: site
+            .closed_clusters
+            .iter()
+            .map(|(name, closed)| (name.clone(), cluster_closed(closed)))
+            .collect(),
     }
+}
+
+/// Why nothing new starts at a site for a time, and until when.
+fn quarantine(world: &World, site: &Site) -> (String, i64) {
+    if let Some(quarantine) = &site.health.quarantine {
+        return (quarantine.to_string(), quarantine.until.0);
+    }
+    if world.now() < site.quarantined_until {
+        let why = "leases from before a restore may still be open there";
+        return (why.into(), site.quarantined_until.0);
+    }
+    (String::new(), 0)
 }
 
 /// Why a site takes nothing new, as (cordoned, draining).
@@ -117,6 +141,23 @@ fn closed(site: &Site) -> (String, String) {
     }
 }
 
+fn until_ms(closed: Option<&Closed>) -> i64 {
+    closed
+        .and_then(|closed| closed.until)
+        .map_or(0, |until| until.0)
+}
+
+fn cluster_closed(closed: &Closed) -> String {
+    let how = match closed.how {
+        Closing::Cordon => "cordoned",
+        Closing::Drain => "draining",
+    };
+    let until = closed.until.map_or(String::new(), |until| {
+        format!(" until {}", jeroboam_units::Instant(until.0))
+    });
+    format!("{how}{until}: {} ({})", closed.reason, closed.by)
+}
+
 fn contract(contract: &Contract) -> v1::Contract {
     v1::Contract {
         start_ms: contract.start.0,
@@ -130,6 +171,15 @@ fn contract(contract: &Contract) -> v1::Contract {
 pub fn node(world: &World, node: &Node) -> v1::Node {
     let report = &node.report;
     let over = node.over_committed();
+    let closed = world.site(node.site).closed_at(node);
+    let (reason, until_ms) = match (closed, &node.health.quarantine) {
+        (Some(by_hand), _) => {
+            let reason = format!("{} ({})", by_hand.reason, by_hand.by);
+            (reason, until_ms(closed))
+        }
+        (None, Some(quarantine)) => (quarantine.to_string(), quarantine.until.0),
+        (None, None) => (String::new(), 0),
+    };
     v1::Node {
         name: report.name.clone(),
         site: world.site(node.site).spec.name.clone(),
@@ -143,20 +193,21 @@ pub fn node(world: &World, node: &Node) -> v1::Node {
         taints: report.taints.iter().map(taint).collect(),
         running: node.running,
         over_committed: over.map(|over| resources(world.policy(), &over)),
+        reason,
+        until_ms,
     }
 }
 
 fn node_state(world: &World, node: &Node) -> &'static str {
-    let closed = world
-        .site(node.site)
-        .closed
-        .as_ref()
-        .map(|closed| closed.how);
+    let site = world.site(node.site);
+    let closed = site.closed.as_ref().or_else(|| site.closed_at(node));
+    let closed = closed.map(|closed| closed.how);
     match (node.present, closed) {
         (false, _) => "lost",
         (true, Some(Closing::Drain)) => "draining",
         (true, Some(Closing::Cordon)) => "cordoned",
         (true, None) if !node.report.schedulable => "cordoned",
+        (true, None) if node.health.quarantine.is_some() => "quarantined",
         (true, None) => "up",
     }
 }

@@ -105,7 +105,8 @@ fn code_of(rejected: &Rejected) -> Code {
         Rejected::UnknownQueue { .. }
         | Rejected::UnknownBatch(_)
         | Rejected::UnknownJob(_)
-        | Rejected::UnknownSite { .. } => Code::NotFound,
+        | Rejected::UnknownSite { .. }
+        | Rejected::UnknownPart { .. } => Code::NotFound,
         Rejected::QueueExists { .. } | Rejected::RequestIdReused { .. } => Code::AlreadyExists,
         Rejected::NotSubmitter { .. } => Code::PermissionDenied,
         Rejected::QueueFull { .. } => Code::ResourceExhausted,

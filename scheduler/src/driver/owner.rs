@@ -14,6 +14,7 @@ use crate::step::Step;
 use crate::store::history::HistorySubject;
 use jeroboam_core::effect::Effect;
 use jeroboam_core::event::Event;
+use jeroboam_core::health::Quarantine;
 use jeroboam_core::ids::LeaseId;
 use jeroboam_core::job::AttemptRecord;
 use jeroboam_core::rejected::Rejected;
@@ -262,6 +263,11 @@ impl Owner {
                     entries.extend(history_record::retired(world, &batch, &jobs));
                 }
                 Effect::BatchFinished(batch) => tracing::info!(%batch, "finished"),
+                Effect::Quarantined {
+                    site,
+                    node,
+                    quarantine,
+                } => log_quarantine(&site, node.as_deref(), &quarantine),
                 Effect::Grant { .. } | Effect::Stop { .. } => {
                     unreachable!("the state turns these into messages")
                 }
@@ -417,6 +423,18 @@ fn log(world: &World, message: &ToSite) {
         let notice = convert::notice::over_committed(world, nodes);
         tracing::warn!(site, remedy = notice.remedy, "{}", notice.text);
     }
+}
+
+fn log_quarantine(site: &str, node: Option<&str>, quarantine: &Quarantine) {
+    let until = jeroboam_units::Instant(quarantine.until.0);
+    let remedy = "mend it and resume it by hand, or wait";
+    match node {
+        Some(node) => {
+            tracing::warn!(site, node, %until, remedy, "a node is in quarantine: {quarantine}");
+        }
+        None => tracing::warn!(site, %until, remedy, "a site is in quarantine: {quarantine}"),
+    }
+    crate::metrics::record_quarantine(if node.is_some() { "node" } else { "site" });
 }
 
 fn refuse(command: Command, why: &str) {

@@ -120,7 +120,7 @@ impl NodeIndex {
         place.capacity = node.report.capacity;
         place.site = node.site;
         let seat = place.seat;
-        if touched == Touched::Report && !takes_tasks(node) {
+        if touched == Touched::Report && !takes_tasks(world.site(node.site), node) {
             self.unseat(id);
             return;
         }

@@ -127,23 +127,30 @@ fn closed_refusal(now: TimeMs, site: &Site, node: &Node) -> Option<Refusal> {
     let closed = site_refusal(now, site);
     if closed == Some(Refusal::SiteClosed) {
         closed
-    } else if !takes_tasks(node) {
-        Some(Refusal::NodeClosed)
+    } else if !takes_tasks(site, node) {
+        let open = node.present && node.report.schedulable && site.closed_at(node).is_none();
+        Some(if open {
+            Refusal::NodeQuarantined
+        } else {
+            Refusal::NodeClosed
+        })
     } else {
         closed
     }
 }
 
-/// True if the engine takes new tasks on a node that is there.
-pub(crate) fn takes_tasks(node: &Node) -> bool {
-    node.present && node.report.schedulable
+/// True if a node that is there takes new tasks: its engine does, nobody has closed it,
+/// and it is not in quarantine.
+pub(crate) fn takes_tasks(site: &Site, node: &Node) -> bool {
+    let open = node.present && node.report.schedulable && node.health.quarantine.is_none();
+    open && site.closed_at(node).is_none()
 }
 
 /// What keeps everything away from a site.
 pub(crate) fn site_refusal(now: TimeMs, site: &Site) -> Option<Refusal> {
     if site.withdrawn || site.closed.is_some() {
         Some(Refusal::SiteClosed)
-    } else if now < site.quarantined_until {
+    } else if now < site.quarantined_until || site.health.quarantine.is_some() {
         Some(Refusal::SiteQuarantined)
     } else if site.session.is_none() {
         Some(Refusal::SiteDisconnected)

@@ -1,7 +1,7 @@
 //! Where there is room now: the World's nodes, less what the round has taken, less what
 //! it keeps for reservations.
 
-use super::feasible::{Taken, longest_ms, refusal, will_take};
+use super::feasible::{Taken, longest_ms, refusal, takes_tasks, will_take};
 use super::order::{Head, Order};
 use super::score::{best_node, score};
 use crate::ids::{ClassId, JobId, NodeId, QueueId, TaskId};
@@ -88,7 +88,8 @@ impl<'w> Room<'w> {
         let mut free = Resources::ZERO;
         for node in self.world.nodes() {
             let site = self.world.site(node.site);
-            let open = node.present && node.report.schedulable && site.closed.is_none();
+            let open = takes_tasks(site, node) && site.closed.is_none();
+            let open = open && site.health.quarantine.is_none();
             if open && site.counts(self.now) {
                 free += &self.taken.free(node).larger(&Resources::ZERO);
             }

@@ -324,7 +324,8 @@ fn asked_by(world: &World, pool: &Resources, queue: &Queue) -> (Resources, i64) 
 fn pool(world: &World, now: TimeMs) -> Resources {
     let mut pool = Resources::ZERO;
     for node in world.nodes() {
-        if node.present && world.site(node.site).counts(now) {
+        let site = world.site(node.site);
+        if site.counts_node(node) && site.counts(now) {
             pool += &node.report.capacity;
         } else {
             pool += &node.held;

@@ -227,8 +227,9 @@ impl World {
         lease: LeaseId,
         end: AttemptEnd,
     ) -> Result<Vec<Effect>, Rejected> {
-        self.open_attempt(lease)?;
+        let active = self.open_attempt(lease)?.clone();
         let mut effects = Vec::new();
+        self.judge_place(lease.task, &active, &end, &mut effects);
         self.end_attempts([(lease.task, end)], &mut effects);
         Ok(effects)
     }

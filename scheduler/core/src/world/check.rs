@@ -1,11 +1,12 @@
 //! The World's invariants, stated once and asserted by every test after every event.
 
-use super::World;
+use super::{Timer, World};
 use crate::ids::{ClassId, NodeId, QueueId, TaskId};
 use crate::job::{Job, Tasks};
 use crate::queue::Pending;
 use crate::ranges::RangeSet;
 use crate::resources::Resources;
+use crate::site::Part;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default, PartialEq, Debug, Clone)]
@@ -27,6 +28,7 @@ impl World {
         self.check_queues();
         self.check_places();
         self.check_nodes();
+        self.check_timers();
         self.check_batches();
     }
 
@@ -210,6 +212,38 @@ impl World {
             !known && listed + free.len() == self.nodes.len(),
             "free ids of nodes: {free:?}"
         );
+    }
+
+    /// Whatever ends with time alone has its timer, in the time to come.
+    fn check_timers(&self) {
+        let first = self.timers.first();
+        assert!(
+            first.is_none_or(|(at, _)| *at > self.now),
+            "overdue: {first:?}"
+        );
+        let rings = |at, timer| assert!(self.timers.contains(&(at, timer)), "no timer at {at:?}");
+        for site in &self.sites {
+            if let Some(quarantine) = site.health.quarantine {
+                rings(quarantine.until, Timer::Site(site.id));
+            }
+            let clusters = site.closed_clusters.iter();
+            let clusters = clusters.map(|(name, closed)| (Part::Cluster(name.clone()), closed));
+            let nodes = site.nodes.iter().filter_map(|(name, id)| {
+                let closed = self.node(*id).closed.as_ref()?;
+                Some((Part::Node(name.clone()), closed))
+            });
+            let whole = site.closed.iter().map(|closed| (Part::Site, closed));
+            for (part, closed) in whole.chain(clusters).chain(nodes) {
+                if let Some(until) = closed.until {
+                    rings(until, Timer::Open(site.id, part));
+                }
+            }
+        }
+        for node in self.nodes.iter().filter(|node| node.is_known()) {
+            if let Some(quarantine) = node.health.quarantine {
+                rings(quarantine.until, Timer::Node(node.id));
+            }
+        }
     }
 
     fn check_batches(&self) {

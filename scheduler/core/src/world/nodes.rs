@@ -1,12 +1,13 @@
 //! What a site has: its nodes as its agent reports them.
 //!
-//! A node that is no longer reported stays known while something is held on it,
-//! and comes back under its name; after that it is forgotten and its id is given to
+//! A node that is no longer reported stays known while something is held on it or it is
+//! closed by hand, and comes back under its name; after that it is forgotten and its id is given to
 //! another. Only open leases name a node, and those hold something on it. What a site has in all is kept, since no sum
 //! over the federation may leave the bounds that the fair share computes in.
 
 use super::World;
 use crate::effect::Effect;
+use crate::health::Health;
 use crate::ids::{NodeId, SiteId};
 use crate::rejected::Rejected;
 use crate::resources::Resources;
@@ -93,7 +94,8 @@ impl World {
         let stays = |name: &str, id: NodeId| {
             let node = self.node(id);
             let reported = node.present && !full && !removed.contains(name);
-            !listed.contains(name) && (reported || node.running > 0)
+            let kept = node.running > 0 || node.closed.is_some();
+            !listed.contains(name) && (reported || kept)
         };
         let staying = known.iter().filter(|(name, id)| stays(name, **id));
         let count = listed.len() + staying.count();
@@ -127,6 +129,8 @@ impl World {
             held: Resources::ZERO,
             running: 0,
             tasks: BTreeSet::new(),
+            health: Health::default(),
+            closed: None,
         };
         match self.nodes.get_mut(id.index()) {
             Some(slot) => *slot = node,

@@ -5,7 +5,7 @@ use crate::effect::Effect;
 use crate::ids::{LeaseId, SiteId, TaskId};
 use crate::job::{ActiveState, AttemptEnd, Outcome};
 use crate::rejected::Rejected;
-use crate::site::{Closed, Closing, PRICE_MICRO_EUR_MAX, Site, SiteSpec};
+use crate::site::{Closed, Closing, PRICE_MICRO_EUR_MAX, Part, Site, SiteSpec};
 use crate::spec::OnLostContact;
 use crate::time::TimeMs;
 use std::collections::BTreeSet;
@@ -87,17 +87,14 @@ impl World {
         reason: &str,
         by: &str,
     ) -> Result<Vec<Effect>, Rejected> {
-        let since = self.now;
-        let site = self.find_site_mut(name)?;
-        let id = site.id;
-        site.closed = how.map(|how| Closed {
+        let closed = how.map(|how| Closed {
             how,
             reason: reason.to_string(),
             by: by.to_string(),
-            since,
+            since: self.now,
+            until: None,
         });
-        self.index.touch_site(id);
-        Ok(Vec::new())
+        self.close_part(name, &Part::Site, closed)
     }
 
     /// What the journal says about a lease; see `LeaseStanding`.

@@ -131,6 +131,7 @@ impl World {
                 jobs: spec.jobs.len() as u32,
                 unfinished: spec.jobs.len() as u32,
                 finished: None,
+                has_succeeded: false,
             },
         );
         self.requests.insert(request_id.to_string(), batch);

@@ -6,6 +6,7 @@ use jeroboam_core::event::{Event, QueueChange, Selection, Verb};
 use jeroboam_core::ids::{BatchId, JobId, LeaseId};
 use jeroboam_core::job::{AttemptEnd, Outcome};
 use jeroboam_core::policy::Policy;
+use jeroboam_core::site::Part;
 use jeroboam_core::time::HOUR_MS;
 
 use crate::life::Life;
@@ -39,6 +40,19 @@ impl Life {
                 reason: String::new(),
                 by: String::new(),
             });
+            let known = self.world.find_site(name).unwrap();
+            let clusters = known.closed_clusters.keys().cloned().map(Part::Cluster);
+            let nodes = known.nodes.keys().cloned().map(Part::Node);
+            for part in clusters.chain(nodes).collect::<Vec<_>>() {
+                self.must(Event::PartClosed {
+                    site: name.into(),
+                    part,
+                    how: None,
+                    reason: String::new(),
+                    by: String::new(),
+                    until: None,
+                });
+            }
             self.must(Event::LeasesExpired { site: name.into() });
             self.session += 1_000;
             let site = self.world.find_site(name).unwrap();

@@ -181,6 +181,12 @@ impl Life {
                         "{lease} is stopped and not open"
                     );
                 }
+                Effect::Quarantined { quarantine, .. } => {
+                    assert!(
+                        quarantine.until > self.now,
+                        "{quarantine:?} is over at once"
+                    );
+                }
                 Effect::BatchFinished(batch) => {
                     assert_eq!(self.world.batches()[batch].unfinished, 0);
                 }

@@ -6,7 +6,7 @@ use jeroboam_core::event::Event;
 use jeroboam_core::job::{AttemptEnd, AttemptUsage, Outcome};
 use jeroboam_core::queue::QueueSpec;
 use jeroboam_core::resources::Resources;
-use jeroboam_core::site::{Closing, Contract, NodeReport, SiteSpec};
+use jeroboam_core::site::{Closing, Contract, NodeReport, Part, SiteSpec};
 use jeroboam_core::spec::{Coe, FailureClass, JobSpec, Needs, OnLostContact, RetryRule};
 use jeroboam_core::time::{HOUR_MS, TimeMs};
 
@@ -42,7 +42,20 @@ pub fn site_event(name: &str, what: u8, number: u8) -> Event {
         reason: "why".into(),
         by: "who".into(),
     };
-    match what % 6 {
+    let close_part = |part, how| Event::PartClosed {
+        site: name.into(),
+        part,
+        how,
+        reason: "why".into(),
+        by: "who".into(),
+        until: (number > 100).then(|| START + i64::from(number) * HOUR_MS / 100),
+    };
+    let node = || Part::Node(format!("{name}-{}", number % 4));
+    let how = [None, Some(Closing::Cordon), Some(Closing::Drain)][usize::from(number) % 3];
+    match what % 10 {
+        6 | 7 => close_part(node(), how),
+        8 => close_part(Part::Cluster("c".into()), how),
+        9 => close_part(Part::Site, how),
         0 => close(Some(Closing::Cordon)),
         1 => close(Some(Closing::Drain)),
         2 => Event::SiteWithdrawn { name: name.into() },
