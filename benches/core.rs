@@ -389,7 +389,7 @@ fn submit(world: &mut World, queue: &str, number: u32, count: u32, needs: Needs)
         image: String::new(),
         priority: 0,
         needs,
-        after_ok: vec![],
+        after: vec![],
         inputs: vec![],
         outputs: vec![],
         outputs_of: vec![],

@@ -376,7 +376,7 @@ fn job(number: usize, size: &Size, rng: &mut ChaCha8Rng) -> JobSpec {
         image: String::new(),
         priority: 0,
         needs,
-        after_ok: vec![],
+        after: vec![],
         inputs: vec![],
         outputs: vec![],
         outputs_of: vec![],

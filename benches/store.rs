@@ -261,7 +261,7 @@ fn job_of(shape: &Shape, number: u32) -> JobSpec {
         image: String::new(),
         priority: 0,
         needs,
-        after_ok: vec![],
+        after: vec![],
         inputs: vec![],
         outputs: vec![],
         outputs_of: vec![],

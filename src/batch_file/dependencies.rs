@@ -1,5 +1,5 @@
-//! Which job waits for which: every name is one of the batch's, and no chain
-//! leads back to where it began.
+//! Which job waits for which: every name is one of the batch's, arrays that follow each
+//! other element by element are of one length, and no chain leads back to where it began.
 
 use std::collections::BTreeMap;
 
@@ -34,6 +34,16 @@ pub(super) fn check(jobs: &[Job], found: &mut Found) {
             }
         }
         edges.push(of_job);
+        for (at, name) in &job.after_each {
+            let other = by_name.get(name.as_str()).map(|other| &jobs[*other].spec);
+            if let Some(other) = other.filter(|other| other.count != job.spec.count) {
+                let (here, there) = (job.spec.count, other.count);
+                let what = format!("`{name}` has {there} tasks and this job {here}");
+                let remedy =
+                    "give both the same `count`, or wait for the whole job with `after_ok`";
+                found.say(*at, what, remedy);
+            }
+        }
     }
     for (at, cycle) in cycles(&edges) {
         let names: Vec<&str> = cycle

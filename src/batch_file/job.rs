@@ -14,12 +14,15 @@ use super::tree::{At, Node, Value};
 use super::{TASKS_MAX, gang, resources, retries};
 
 /// Every field of a job; those that say which job it is come first.
-const JOB_FIELDS: [&str; 26] = [
+const JOB_FIELDS: [&str; 29] = [
     "name",
     "count",
     "min",
     "within",
     "after_ok",
+    "after_any",
+    "after_ok_each",
+    "after_any_each",
     "needs",
     "command",
     "run",
@@ -44,7 +47,7 @@ const JOB_FIELDS: [&str; 26] = [
 ];
 
 /// How many of [`JOB_FIELDS`] belong to one job and make no sense as defaults.
-const OWN_FIELDS: usize = 6;
+const OWN_FIELDS: usize = 9;
 
 const WALLTIME_MAX: Span = Span(WALLTIME_MAX_MS);
 
@@ -56,8 +59,10 @@ pub(super) struct Job {
     pub spec: v1::JobSpec,
     pub name_at: At,
     pub count_at: At,
-    /// The jobs that must have succeeded first, and where that is written.
+    /// The jobs that go first, and where that is written.
     pub after: Vec<(At, String)>,
+    /// Those of them that it follows element by element.
+    pub after_each: Vec<(At, String)>,
     pub inputs: Vec<LocalFile>,
 }
 
@@ -81,16 +86,20 @@ pub(super) fn read(
     };
     let (name, name_at) = name(&own, found);
     let (count, count_at) = count(&own, found);
-    let mut after = after_ok(&own, found);
+    let [after_ok, after_any] = ["after_ok", "after_any"].map(|field| after(&own, field, found));
+    let after_each = ["after_ok_each", "after_any_each"].map(|field| after(&own, field, found));
     let needs = needs(&own, found);
     let mut spec = v1::JobSpec {
         name,
         count,
         ..v1::JobSpec::default()
     };
-    spec.after_ok = after.iter().map(|(_, job)| job.clone()).collect();
-    spec.outputs_of = needs.iter().map(|(_, job)| job.clone()).collect();
-    after.extend(needs);
+    spec.after_ok = names(&after_ok);
+    spec.after_any = names(&after_any);
+    spec.after_ok_each = names(&after_each[0]);
+    spec.after_any_each = names(&after_each[1]);
+    spec.outputs_of = names(&needs);
+    let after_each = after_each.concat();
     spec.command = command(&fields, found);
     place(&mut spec, &fields, found);
     course(&mut spec, &fields, found);
@@ -108,7 +117,8 @@ pub(super) fn read(
         spec,
         name_at,
         count_at,
-        after,
+        after: [after_ok, after_any, needs, after_each.clone()].concat(),
+        after_each,
         inputs: inputs.unwrap_or_default(),
     })
 }
@@ -165,8 +175,13 @@ fn count(own: &Fields<'_>, found: &mut Found) -> (u32, At) {
     (fields::integer(node, 1, max, found).unwrap_or(1), node.at)
 }
 
-fn after_ok(own: &Fields<'_>, found: &mut Found) -> Vec<(At, String)> {
-    let Some(node) = own.take("after_ok") else {
+fn names(jobs: &[(At, String)]) -> Vec<String> {
+    jobs.iter().map(|(_, job)| job.clone()).collect()
+}
+
+/// The jobs that one of the fields `after_...` names.
+fn after(own: &Fields<'_>, field: &str, found: &mut Found) -> Vec<(At, String)> {
+    let Some(node) = own.take(field) else {
         return Vec::new();
     };
     let nodes = fields::elements(node, found).iter();

@@ -286,7 +286,7 @@ impl Built {
                 sites: named(&job.sites),
                 sites_excluded: named(&job.sites_excluded),
             },
-            after_ok: Vec::new(),
+            after: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
             outputs_of: Vec::new(),

@@ -51,7 +51,13 @@ fn job(job: &Job, world: &World) -> String {
         }
     };
     part("held".into(), &tasks.held);
-    let waits: Vec<String> = job.waits_for.iter().map(ToString::to_string).collect();
+    let waits: Vec<String> = tasks.blocked.first().map_or(Vec::new(), |index| {
+        let blockers = world.blockers(TaskId { job: job.id, index });
+        blockers
+            .iter()
+            .map(|(blocker, _)| blocker.to_string())
+            .collect()
+    });
     part(format!("blocked on {}:", waits.join(" ")), &tasks.blocked);
     part("queued".into(), &tasks.queued);
     let mut active: BTreeMap<&str, RangeSet> = BTreeMap::new();
@@ -219,6 +225,9 @@ pub fn policy(line: &Words<'_>, world: &World) -> Policy {
             "usage_half_life_ms" => policy.usage_half_life_ms = line.parse(text),
             "memory_exponent_inner" => policy.memory_exponent_inner = line.parse(text),
             "memory_exponent_leaf" => policy.memory_exponent_leaf = line.parse(text),
+            "non_preemptible_within_guarantee" => {
+                policy.non_preemptible_within_guarantee = line.parse(text);
+            }
             "grace" => policy.grace_ms = line.span_ms(text),
             "lost_attempts_max" => policy.lost_attempts_max = line.parse(text),
             "quarantine_failures" => policy.quarantine_failures = line.parse(text),

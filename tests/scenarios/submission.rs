@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use jeroboam_core::spec::{
-    BatchSpec, Coe, FailureClass, JobSpec, Needs, OnLostContact, RetryRule, Taint, Within,
+    After, BatchSpec, By, Coe, Ends, FailureClass, JobSpec, Needs, OnLostContact, RetryRule, Taint,
+    Within,
 };
 use jeroboam_core::world::World;
 
@@ -40,7 +41,7 @@ fn job(line: &Words<'_>, world: &World) -> JobSpec {
             sites: names("sites").into_iter().collect(),
             sites_excluded: names("sites_excluded").into_iter().collect(),
         },
-        after_ok: names("after_ok"),
+        after: after(line),
         inputs: Vec::new(),
         outputs: names("outputs"),
         outputs_of: names("outputs_of"),
@@ -62,6 +63,25 @@ fn job(line: &Words<'_>, world: &World) -> JobSpec {
     }
 }
 
+/// The jobs that go first.
+fn after(line: &Words<'_>) -> Vec<After> {
+    let fields = [
+        ("after_ok", By::Job, Ends::Ok),
+        ("after_any", By::Job, Ends::Any),
+        ("after_ok_each", By::Element, Ends::Ok),
+        ("after_any_each", By::Element, Ends::Any),
+    ];
+    let mut after = Vec::new();
+    for (field, by, ends) in fields {
+        after.extend(line.list(field).into_iter().map(|job| After {
+            job: job.to_string(),
+            by,
+            ends,
+        }));
+    }
+    after
+}
+
 /// The engine of a name.
 pub fn coe(line: &Words<'_>, name: &str) -> Coe {
     match name {
@@ -79,8 +99,13 @@ pub fn taints(line: &Words<'_>, key: &str) -> BTreeSet<Taint> {
     line.pairs(key).into_iter().map(taint).collect()
 }
 
-/// `exit:75`, `exit:80-89*2`, `lost*3`, `any`: what, and how often (once).
+/// `exit:75`, `exit:80-89*2`, `lost*3`, `any`: what, and how often (once); `any*3@1m` after
+/// a minute, `any*3@1m+` each time after twice as long.
 fn retry(line: &Words<'_>, rule: &str) -> RetryRule {
+    let (rule, delay) = match rule.split_once('@') {
+        Some((rule, delay)) => (rule, Some(delay)),
+        None => (rule, None),
+    };
     let (what, times) = rule.split_once('*').unwrap_or((rule, "1"));
     let (mut exit_codes, mut classes) = (Vec::new(), BTreeSet::new());
     if let Some(codes) = what.strip_prefix("exit:") {
@@ -102,6 +127,8 @@ fn retry(line: &Words<'_>, rule: &str) -> RetryRule {
         exit_codes,
         classes,
         times: line.parse(times),
+        delay_ms: delay.map_or(0, |delay| line.span_ms(delay.trim_end_matches('+'))),
+        backoff: delay.is_some_and(|delay| delay.ends_with('+')),
     }
 }
 

@@ -4,7 +4,10 @@
 //! what it used up before is remembered only if it may be tried again.
 //! How an ended attempt moves its task is decided in [`transition`].
 
+mod links;
 pub mod transition;
+
+pub use links::{Blocker, Links, Need};
 
 use crate::ids::{BatchId, ClassId, JobId, LeaseId, NodeId, QueueId};
 use crate::queue::PendingJob;
@@ -69,24 +72,20 @@ pub struct Job {
     pub alone: ClassId,
     /// When.
     pub submitted: TimeMs,
-    /// Jobs of the batch that must have succeeded first.
-    pub dependencies: Vec<JobId>,
-    /// Those of them that have not succeeded yet.
-    pub waits_for: BTreeSet<JobId>,
-    /// Jobs of the batch that name this one as a dependency.
-    pub dependents: Vec<JobId>,
+    /// What it waits for and what waits for it.
+    pub links: Links,
     /// Which task is in which state.
     pub tasks: Tasks,
     /// Sums over its attempts.
     pub totals: Totals,
 }
 
-/// Every index below the job's count is in exactly one of these, `past` and `gang` apart.
+/// Every index below the job's count is in exactly one of these, `delayed`, `wakes`, `past` and `gang` apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tasks {
     /// By hand, until released.
     pub held: RangeSet,
-    /// Waiting for `waits_for`.
+    /// Waiting for other jobs, or for tasks of them.
     pub blocked: RangeSet,
     /// Waiting for a place.
     pub queued: RangeSet,
@@ -98,6 +97,10 @@ pub struct Tasks {
     pub failed: BTreeMap<FailedReason, RangeSet>,
     /// Ended by decision.
     pub cancelled: BTreeMap<CancelledWhy, RangeSet>,
+    /// Those of the queued whose time after a failure has not come yet.
+    pub delayed: RangeSet,
+    /// When they may go; there may be tasks among them that have left meanwhile.
+    pub wakes: BTreeMap<TimeMs, RangeSet>,
     /// What tasks that have not succeeded used up so far.
     pub past: BTreeMap<u32, Past>,
     /// Tasks that have not ended and get their places together or not at all.
@@ -214,6 +217,8 @@ pub struct Past {
     pub not_run: u32,
     /// How many were preempted, ever.
     pub preempted: u32,
+    /// When it may go again, where a rule said so.
+    pub not_before: Option<TimeMs>,
 }
 
 /// How an attempt ended, as its shim or agent reported.
@@ -350,19 +355,21 @@ impl Job {
     /// A gang goes only when all of it waits, the others only while it holds its places.
     pub fn ready(&self) -> Ready {
         let tasks = &self.tasks;
-        let queued = tasks.queued.len();
+        let queued = tasks.queued.len() - tasks.delayed.len();
         let room = match self.spec.running_max {
             None => queued,
             Some(max) => u64::from(max).saturating_sub(tasks.active.len() as u64),
         };
         let members = tasks.gang.len();
-        if members == 0 || tasks.gang_holds() {
+        // The last of a gang goes for itself.
+        if members <= 1 || tasks.gang_holds() {
             return Ready {
                 size: 1,
                 tasks: queued.min(room),
             };
         }
-        let waits = tasks.queued.intersection(&tasks.gang).len() == members;
+        let delayed = !tasks.delayed.intersection(&tasks.gang).is_empty();
+        let waits = !delayed && tasks.queued.intersection(&tasks.gang).len() == members;
         Ready {
             size: members as u32,
             tasks: if waits && room >= members {
@@ -384,10 +391,13 @@ impl Job {
         let mut from = from;
         loop {
             let index = self.tasks.queued.first_from(from)?;
-            if !taken.contains(&index) {
-                return Some(vec![index]);
+            from = self.tasks.delayed.gap_from(index);
+            if from == index {
+                if !taken.contains(&index) {
+                    return Some(vec![index]);
+                }
+                from = index + 1;
             }
-            from = index + 1;
         }
     }
 
@@ -420,6 +430,12 @@ impl Tasks {
         let failed: u64 = self.failed.values().map(RangeSet::len).sum();
         let cancelled: u64 = self.cancelled.values().map(RangeSet::len).sum();
         self.succeeded.len() + failed + cancelled
+    }
+
+    /// True if the task ended without success.
+    pub fn has_failed(&self, index: u32) -> bool {
+        let mut ended = self.failed.values().chain(self.cancelled.values());
+        ended.any(|ended| ended.contains(index))
     }
 
     /// Tasks that wait for a place, for other jobs or for a release.

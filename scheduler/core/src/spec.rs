@@ -22,6 +22,8 @@ pub const SPEC_BYTES_MAX: usize = 64 * 1024;
 pub const LIST_MAX: usize = 1_000;
 /// Further attempts that one rule grants to a task, at most.
 pub const RETRIES_MAX: u32 = 1_000;
+/// One day: no retry is delayed for longer.
+pub const DELAY_MAX_MS: i64 = 24 * 3_600_000;
 /// Characters of a name, at most.
 pub const NAME_MAX: usize = 128;
 /// Seven weeks: no walltime limit is longer.
@@ -55,8 +57,8 @@ pub struct JobSpec {
     pub priority: i32,
     /// What a place must offer.
     pub needs: Needs,
-    /// Names of jobs of this batch that must have succeeded first.
-    pub after_ok: Vec<String>,
+    /// Jobs of this batch that go first.
+    pub after: Vec<After>,
     /// Files that travel with the batch.
     pub inputs: Vec<File>,
     /// Globs of files that come back.
@@ -78,6 +80,56 @@ pub struct JobSpec {
     pub within: Option<Within>,
     /// Tasks that hold a place at the same time, at most.
     pub running_max: Option<u32>,
+}
+
+/// A job of the same batch that goes first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct After {
+    /// Its name.
+    pub job: String,
+    /// All of it, or for each task the one of the same index.
+    pub by: By,
+    /// Which of its ends will do.
+    pub ends: Ends,
+}
+
+/// How much of a job another one waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum By {
+    /// Every task waits for all tasks of the other job.
+    Job,
+    /// Task *i* waits for task *i* of the other job, which has as many.
+    Element,
+}
+
+/// Which end of a job another one waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Ends {
+    /// Success; whoever waits is cancelled when it ends otherwise.
+    Ok,
+    /// Any.
+    Any,
+}
+
+impl After {
+    /// After the success of a whole job.
+    pub fn ok(job: impl Into<String>) -> Self {
+        After {
+            job: job.into(),
+            by: By::Job,
+            ends: Ends::Ok,
+        }
+    }
+
+    /// The field in which a submission says such a thing.
+    pub fn field(&self) -> &'static str {
+        match (self.ends, self.by) {
+            (Ends::Ok, By::Job) => "after_ok",
+            (Ends::Ok, By::Element) => "after_ok_each",
+            (Ends::Any, By::Job) => "after_any",
+            (Ends::Any, By::Element) => "after_any_each",
+        }
+    }
 }
 
 /// What the places of a gang have in common.
@@ -164,7 +216,7 @@ pub struct File {
 }
 
 /// Grants further attempts to tasks that failed in a certain way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetryRule {
     /// Exit codes, first ..= last.
     pub exit_codes: Vec<(i32, i32)>,
@@ -172,6 +224,10 @@ pub struct RetryRule {
     pub classes: BTreeSet<FailureClass>,
     /// Further attempts that this rule grants to one task.
     pub times: u32,
+    /// How long the task waits before it goes again, in milliseconds.
+    pub delay_ms: i64,
+    /// Each use of the rule by one task delays it for twice as long as the one before.
+    pub backoff: bool,
 }
 
 /// How an attempt failed, as far as rules care.
@@ -219,16 +275,22 @@ impl JobSpec {
         }
     }
 
-    /// Names of the jobs that must have succeeded before this one starts.
-    pub fn dependencies(&self) -> impl Iterator<Item = &str> {
-        self.after_ok
-            .iter()
-            .chain(&self.outputs_of)
-            .map(String::as_str)
+    /// Names of the jobs that go first, with how much of them and with which end.
+    pub fn dependencies(&self) -> impl Iterator<Item = (&str, By, Ends)> {
+        let after = self.after.iter();
+        let after = after.map(|after| (after.job.as_str(), after.by, after.ends));
+        let outputs = self.outputs_of.iter();
+        after.chain(outputs.map(|job| (job.as_str(), By::Job, Ends::Ok)))
     }
 }
 
 impl RetryRule {
+    /// How long a task waits that has used the rule so often before.
+    pub fn delay_after_ms(&self, uses: u32) -> i64 {
+        let doublings = if self.backoff { uses.min(20) } else { 0 };
+        (self.delay_ms << doublings).min(DELAY_MAX_MS)
+    }
+
     /// True if this rule speaks about such a failure. One without codes and
     /// classes speaks about every failure but a loss, after which the work may
     /// have been done already: that takes `lost` by name.

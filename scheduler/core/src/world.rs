@@ -13,6 +13,7 @@ mod attempts;
 pub mod batches;
 mod check;
 mod closing;
+mod dependencies;
 mod health;
 pub mod largest;
 mod nodes;
@@ -91,6 +92,8 @@ enum Timer {
     Site(SiteId),
     /// What was closed by hand opens.
     Open(SiteId, Part),
+    /// Tasks of a job may go again.
+    Wake(JobId),
 }
 
 impl World {
@@ -248,6 +251,7 @@ impl World {
                 Timer::Node(id) => self.release_node(id, at),
                 Timer::Site(id) => self.release_site(id, at),
                 Timer::Open(site, part) => self.open_part(site, &part),
+                Timer::Wake(job) => self.wake_tasks(job, at),
             }
         }
     }

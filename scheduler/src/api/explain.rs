@@ -17,6 +17,7 @@ use jeroboam_core::ranges::RangeSet;
 use jeroboam_core::reason::{Refusal, WaitingReason};
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::round::explain::explain;
+use jeroboam_core::spec::Ends;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 use jeroboam_proto::v1;
@@ -117,7 +118,7 @@ fn explained(world: &World, now: TimeMs, job: &Job, task: TaskId) -> Result<Expl
                 remedy: format!("`jero release {task}` lets it go on"),
             });
         }
-        TaskState::Blocked => reply.waiting = Some(blocked(job)),
+        TaskState::Blocked => reply.waiting = Some(blocked(world, task)),
         TaskState::Leased
         | TaskState::Starting
         | TaskState::Running
@@ -125,7 +126,7 @@ fn explained(world: &World, now: TimeMs, job: &Job, task: TaskId) -> Result<Expl
         | TaskState::Unspecified => {}
         TaskState::Succeeded | TaskState::Failed | TaskState::Cancelled => {
             let dependencies = if reason == cancelled_code(CancelledWhy::Dependency) {
-                failed_dependencies(world, job)
+                failed_dependencies(world, job, task.index)
             } else {
                 Vec::new()
             };
@@ -141,19 +142,23 @@ fn explained(world: &World, now: TimeMs, job: &Job, task: TaskId) -> Result<Expl
     Ok((reply, None))
 }
 
-fn blocked(job: &Job) -> v1::WaitingReason {
-    let mut names: Vec<String> = job
-        .waits_for
-        .iter()
-        .take(NAMED_MAX)
-        .map(ToString::to_string)
-        .collect();
-    if job.waits_for.len() > NAMED_MAX {
-        names.push(format!("{} more", job.waits_for.len() - NAMED_MAX));
-    }
+fn blocked(world: &World, task: TaskId) -> v1::WaitingReason {
+    let blockers = world.blockers(task);
+    let sort = |wanted: Ends, how: &str| {
+        let mut names = blockers.iter().filter(|(_, ends)| *ends == wanted);
+        let named = names.by_ref().take(NAMED_MAX);
+        let mut named: Vec<String> = named.map(|(blocker, _)| blocker.to_string()).collect();
+        match names.count() {
+            0 => {}
+            more => named.push(format!("{more} more")),
+        }
+        (!named.is_empty()).then(|| format!("these have {how}: {}", named.join(", ")))
+    };
+    let until = [sort(Ends::Ok, "succeeded"), sort(Ends::Any, "ended")];
+    let until: Vec<String> = until.into_iter().flatten().collect();
     v1::WaitingReason {
         code: "blocked".into(),
-        text: format!("it waits until these have succeeded: {}", names.join(", ")),
+        text: format!("it waits until {}", until.join("; and until ")),
         remedy: "wait; `jero explain` of those says what they wait for".into(),
     }
 }

@@ -7,6 +7,7 @@ use crate::driver::GrantLimits;
 use jeroboam_core::ids::LeaseId;
 use jeroboam_core::job::Job;
 use jeroboam_core::site::Node;
+use jeroboam_core::spec::By;
 use jeroboam_core::world::World;
 use jeroboam_proto::v1;
 
@@ -54,10 +55,8 @@ fn scaled_walltime_ms(node: &Node, job: &Job) -> i64 {
 
 /// The job's dependencies hold the ids of all jobs that it names.
 fn outputs_of(world: &World, job: &Job) -> Vec<v1::OutputsOf> {
-    let named = job
-        .dependencies
-        .iter()
-        .map(|id| (id, &world.jobs()[id].spec.name));
+    let whole = job.links.needs.iter().filter(|need| need.by == By::Job);
+    let named = whole.map(|need| (need.job, &world.jobs()[&need.job].spec.name));
     named
         .filter(|(_, name)| job.spec.outputs_of.contains(name))
         .map(|(id, name)| v1::OutputsOf {

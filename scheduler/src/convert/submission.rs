@@ -10,7 +10,8 @@ use crate::store::spool::Digest;
 use jeroboam_core::policy::Policy;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::spec::{
-    BatchSpec, Coe, FailureClass, File, JobSpec, Needs, OnLostContact, RetryRule, Taint, Within,
+    After, BatchSpec, By, Coe, Ends, FailureClass, File, JobSpec, Needs, OnLostContact, RetryRule,
+    Taint, Within,
 };
 use jeroboam_proto::v1;
 use prost::Message as _;
@@ -69,6 +70,7 @@ fn job_in(policy: &Policy, position: usize, wire: v1::JobSpec) -> Result<JobSpec
     check_isolation(&place("isolation"), wire.isolation)?;
     check_text(&place("command"), wire.command.iter())?;
     check_variables(&place("env"), &wire)?;
+    let after = after_in(&wire);
     Ok(JobSpec {
         needs: Needs {
             resources: resources_in(policy, &place("resources"), wire.resources)?,
@@ -93,7 +95,7 @@ fn job_in(policy: &Policy, position: usize, wire: v1::JobSpec) -> Result<JobSpec
         env: wire.env,
         image: wire.image,
         priority: wire.priority,
-        after_ok: wire.after_ok,
+        after,
         outputs: wire.outputs,
         outputs_of: wire.outputs_of,
         restartable: wire.restartable,
@@ -240,6 +242,8 @@ fn retry_in(place: &str, wire: v1::RetryRule) -> Result<RetryRule, Rejected> {
         exit_codes,
         classes,
         times: wire.times,
+        delay_ms: wire.delay_ms,
+        backoff: wire.backoff,
     })
 }
 
@@ -339,7 +343,10 @@ pub fn job_spec(policy: &Policy, spec: &JobSpec) -> v1::JobSpec {
         tolerations: needs.tolerations.iter().map(taint).collect(),
         sites: needs.sites.iter().cloned().collect(),
         sites_excluded: needs.sites_excluded.iter().cloned().collect(),
-        after_ok: spec.after_ok.clone(),
+        after_ok: after(spec, By::Job, Ends::Ok),
+        after_any: after(spec, By::Job, Ends::Any),
+        after_ok_each: after(spec, By::Element, Ends::Ok),
+        after_any_each: after(spec, By::Element, Ends::Any),
         inputs: spec.inputs.iter().map(file).collect(),
         outputs: spec.outputs.clone(),
         outputs_of: spec.outputs_of.clone(),
@@ -351,6 +358,26 @@ pub fn job_spec(policy: &Policy, spec: &JobSpec) -> v1::JobSpec {
         within: spec.within.as_ref().map(within),
         running_max: spec.running_max.unwrap_or(0),
     }
+}
+
+fn after_in(wire: &v1::JobSpec) -> Vec<After> {
+    let fields = [
+        (&wire.after_ok, By::Job, Ends::Ok),
+        (&wire.after_any, By::Job, Ends::Any),
+        (&wire.after_ok_each, By::Element, Ends::Ok),
+        (&wire.after_any_each, By::Element, Ends::Any),
+    ];
+    let after = fields.into_iter().flat_map(|(jobs, by, ends)| {
+        let jobs = jobs.iter().cloned();
+        jobs.map(move |job| After { job, by, ends })
+    });
+    after.collect()
+}
+
+fn after(spec: &JobSpec, by: By, ends: Ends) -> Vec<String> {
+    let after = spec.after.iter();
+    let after = after.filter(|after| (after.by, after.ends) == (by, ends));
+    after.map(|after| after.job.clone()).collect()
 }
 
 fn within_in(wire: Option<v1::Within>) -> Option<Within> {
@@ -387,6 +414,8 @@ fn retry(rule: &RetryRule) -> v1::RetryRule {
             .map(|class| failure_class(*class).into())
             .collect(),
         times: rule.times,
+        delay_ms: rule.delay_ms,
+        backoff: rule.backoff,
     }
 }
 

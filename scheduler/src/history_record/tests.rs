@@ -30,7 +30,7 @@ fn spec(count: u32, argument: &str) -> JobSpec {
             sites: Default::default(),
             sites_excluded: Default::default(),
         },
-        after_ok: vec![],
+        after: vec![],
         inputs: vec![],
         outputs: vec!["*.json".into()],
         outputs_of: vec![],

@@ -431,7 +431,7 @@ pub fn job(count: u32) -> JobSpec {
             sites: BTreeSet::new(),
             sites_excluded: BTreeSet::new(),
         },
-        after_ok: Vec::new(),
+        after: Vec::new(),
         inputs: Vec::new(),
         outputs: Vec::new(),
         outputs_of: Vec::new(),

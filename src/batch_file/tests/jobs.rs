@@ -57,6 +57,39 @@ fn commands() {
 }
 
 #[test]
+fn element_by_element() {
+    let batch = |jobs: &str| format!("queue: cms\ndefaults: {{run: x}}\njobs:\n{jobs}");
+    check(
+        &batch(
+            "  - {name: gen, count: 3}\n  - {name: skim, count: 2, after_ok_each: gen}\n  - {name: tidy, after_any_each: [skim, gne]}\n",
+        ),
+        expect![[r#"
+            batch.yaml:5:43: `gen` has 3 tasks and this job 2
+                 5 |   - {name: skim, count: 2, after_ok_each: gen}
+                   |                                           ^
+              do: give both the same `count`, or wait for the whole job with `after_ok`
+            batch.yaml:6:35: `skim` has 2 tasks and this job 1
+                 6 |   - {name: tidy, after_any_each: [skim, gne]}
+                   |                                   ^
+              do: give both the same `count`, or wait for the whole job with `after_ok`
+            batch.yaml:6:41: there is no job `gne` in this batch
+                 6 |   - {name: tidy, after_any_each: [skim, gne]}
+                   |                                         ^
+              do: did you mean `gen`?"#]],
+    );
+    check(
+        &batch(
+            "  - {name: a, count: 2, after_any_each: b}\n  - {name: b, count: 2, after_any: a}\n",
+        ),
+        expect![[r#"
+            batch.yaml:5:36: these jobs wait for each other: a -> b -> a
+                 5 |   - {name: b, count: 2, after_any: a}
+                   |                                    ^
+              do: remove one of these dependencies"#]],
+    );
+}
+
+#[test]
 fn dependencies() {
     let batch = |jobs: &str| format!("queue: cms\ndefaults: {{run: x}}\njobs:\n{jobs}");
     check(

@@ -512,7 +512,7 @@ fn job((position, needs): (usize, Needs)) -> JobSpec {
         image: String::new(),
         priority: 0,
         needs,
-        after_ok: Vec::new(),
+        after: Vec::new(),
         inputs: Vec::new(),
         outputs: Vec::new(),
         outputs_of: Vec::new(),

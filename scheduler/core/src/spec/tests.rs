@@ -22,7 +22,7 @@ fn job(name: &str) -> JobSpec {
             sites: BTreeSet::new(),
             sites_excluded: BTreeSet::new(),
         },
-        after_ok: Vec::new(),
+        after: Vec::new(),
         inputs: Vec::new(),
         outputs: Vec::new(),
         outputs_of: Vec::new(),
@@ -201,6 +201,7 @@ fn retry_rules_have_bounds() {
         exit_codes: vec![(1, 1); codes],
         classes: BTreeSet::new(),
         times,
+        ..RetryRule::default()
     };
     check(
         |job| job.retries = vec![rule(LIST_MAX, RETRIES_MAX)],
@@ -258,7 +259,7 @@ fn a_batch_as_a_whole() {
 fn cycles_are_named() {
     let after = |name: &str, needed: &[&str]| {
         let mut job = job(name);
-        job.after_ok = needed.iter().map(ToString::to_string).collect();
+        job.after = needed.iter().copied().map(After::ok).collect();
         job
     };
     check_batch(
@@ -301,15 +302,52 @@ fn cycles_are_named() {
     check_batch(batch(diamond), expect!["fine"]);
 }
 
+#[test]
+fn element_by_element_takes_arrays_of_one_length() {
+    let arrays = |there: u32, ends: Ends| {
+        let mut skim = job("skim");
+        skim.count = 3;
+        skim.after = vec![After {
+            job: "gen".into(),
+            by: By::Element,
+            ends,
+        }];
+        let mut generate = job("gen");
+        generate.count = there;
+        batch(vec![skim, generate])
+    };
+    check_batch(arrays(3, Ends::Ok), expect!["fine"]);
+    check_batch(
+        arrays(2, Ends::Ok),
+        expect![[r#"
+        INVALID at jobs[0].after_ok_each: jobs[0].after_ok_each: `gen` has 2 tasks and this job 3
+        do: give both the same `count`, or wait for the whole job"#]],
+    );
+    check_batch(
+        arrays(2, Ends::Any),
+        expect![[r#"
+        INVALID at jobs[0].after_any_each: jobs[0].after_any_each: `gen` has 2 tasks and this job 3
+        do: give both the same `count`, or wait for the whole job"#]],
+    );
+    let mut turned = arrays(3, Ends::Any);
+    turned.jobs[1].after = vec![After::ok("skim")];
+    check_batch(
+        turned,
+        expect![[r#"
+        INVALID at jobs[].after_ok: jobs[].after_ok: the dependencies form a cycle: skim -> gen -> skim
+        do: remove one of these dependencies"#]],
+    );
+}
+
 /// A chain as long as a batch may be is looked through without a deep stack.
 #[test]
 fn long_chains_do_not_overflow_the_stack() {
     let mut jobs: Vec<JobSpec> = (0..50_000).map(|n| job(&format!("j{n}"))).collect();
     for (position, job) in jobs.iter_mut().enumerate().skip(1) {
-        job.after_ok = vec![format!("j{}", position - 1)];
+        job.after = vec![After::ok(format!("j{}", position - 1))];
     }
     assert_eq!(batch(jobs.clone()).validate(), Ok(()));
-    jobs[0].after_ok = vec!["j49999".into()];
+    jobs[0].after = vec![After::ok("j49999")];
     assert!(batch(jobs).validate().is_err());
 }
 
@@ -319,6 +357,7 @@ fn rules_speak_about_codes_and_classes() {
         exit_codes: codes.to_vec(),
         classes: classes.iter().copied().collect(),
         times: 1,
+        ..RetryRule::default()
     };
     let any = rule(&[], &[]);
     assert!(any.matches(FailureClass::Exit, Some(1)) && any.matches(FailureClass::Walltime, None));

@@ -1,9 +1,6 @@
 //! What can be said about a submission without the World: bounds, names, dependencies.
 
-use super::{
-    BatchSpec, JOBS_PER_BATCH_MAX, JobSpec, LIST_MAX, NAME_MAX, RETRIES_MAX, SPEC_BYTES_MAX,
-    TASKS_PER_BATCH_MAX, WALLTIME_MAX_MS,
-};
+use super::{BatchSpec, By, DELAY_MAX_MS, JOBS_PER_BATCH_MAX, JobSpec, LIST_MAX, NAME_MAX, RETRIES_MAX, SPEC_BYTES_MAX, TASKS_PER_BATCH_MAX, WALLTIME_MAX_MS};
 use crate::rejected::Rejected;
 use std::collections::BTreeMap;
 
@@ -51,16 +48,25 @@ impl BatchSpec {
     /// Every dependency names a job of the batch, and no chain leads back.
     fn check_dependencies(&self, names: &BTreeMap<&str, usize>) -> Result<(), Rejected> {
         for (position, job) in self.jobs.iter().enumerate() {
-            let fields = [("after_ok", &job.after_ok), ("outputs_of", &job.outputs_of)];
-            for (field, wanted) in fields {
-                if let Some(unknown) = wanted
-                    .iter()
-                    .find(|name| !names.contains_key(name.as_str()))
-                {
+            let after = job.after.iter().map(|after| (after.field(), &after.job));
+            let outputs = job.outputs_of.iter().map(|name| ("outputs_of", name));
+            for (field, wanted) in after.chain(outputs) {
+                if !names.contains_key(wanted.as_str()) {
                     return Err(Rejected::invalid(
                         format!("jobs[{position}].{field}"),
-                        format!("there is no job `{unknown}` in this batch"),
+                        format!("there is no job `{wanted}` in this batch"),
                         "name a job of the same batch",
+                    ));
+                }
+            }
+            for after in job.after.iter().filter(|after| after.by == By::Element) {
+                let other = &self.jobs[names[after.job.as_str()]];
+                if other.count != job.count {
+                    let (here, there) = (job.count, other.count);
+                    return Err(Rejected::invalid(
+                        format!("jobs[{position}].{}", after.field()),
+                        format!("`{}` has {there} tasks and this job {here}", after.job),
+                        "give both the same `count`, or wait for the whole job",
                     ));
                 }
             }
@@ -86,7 +92,7 @@ impl BatchSpec {
         let needs: Vec<Vec<usize>> = self
             .jobs
             .iter()
-            .map(|job| job.dependencies().map(|name| names[name]).collect())
+            .map(|job| job.dependencies().map(|(name, ..)| names[name]).collect())
             .collect();
         let mut marks = vec![Mark::New; self.jobs.len()];
         for root in 0..self.jobs.len() {
@@ -235,7 +241,7 @@ impl JobSpec {
             ("tolerations", self.needs.tolerations.len()),
             ("sites", self.needs.sites.len()),
             ("sites_excluded", self.needs.sites_excluded.len()),
-            ("after_ok", self.after_ok.len()),
+            ("after_ok and the like", self.after.len()),
             ("inputs", self.inputs.len()),
             ("outputs", self.outputs.len()),
             ("outputs_of", self.outputs_of.len()),
@@ -258,6 +264,8 @@ impl JobSpec {
                 ("exit_codes", rule.exit_codes.len() as u64, LIST_MAX as u64),
                 ("classes", rule.classes.len() as u64, LIST_MAX as u64),
                 ("times", rule.times.into(), RETRIES_MAX.into()),
+                // A negative one is far too large.
+                ("delay (ms)", rule.delay_ms as u64, DELAY_MAX_MS as u64),
             ];
             if let Some((field, value, max)) =
                 bounds.into_iter().find(|(_, value, max)| value > max)

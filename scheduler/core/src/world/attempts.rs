@@ -1,6 +1,6 @@
 //! Attempts: a place is given, the site reports, the attempt ends.
 
-use super::World;
+use super::{Timer, World};
 use crate::effect::Effect;
 use crate::event::{Placement, Preemption};
 use crate::ids::{JobId, LeaseId, TaskId};
@@ -11,6 +11,7 @@ use crate::job::{
 use crate::ranges::RangeSet;
 use crate::rejected::Rejected;
 use crate::reservation::Reservation;
+use crate::time::TimeMs;
 use crate::round::feasible::{Taken, refusal, worst_cost_micro_eur};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,7 +78,7 @@ impl World {
             let job = &self.jobs[&id];
             let gang = &job.tasks.gang;
             let whole = gang.intersection(&placed).len() == gang.len();
-            if !gang.is_empty() && !job.tasks.gang_holds() && !whole {
+            if gang.len() > 1 && !job.tasks.gang_holds() && !whole {
                 let task = TaskId {
                     job: id,
                     index: placed.first().unwrap_or_default(),
@@ -102,7 +103,8 @@ impl World {
         for Placement { task, node } in placements {
             let refuse = |why: String| Rejected::Unplaceable { task: *task, why };
             let job = self.find_job(task.job)?;
-            if !job.tasks.queued.contains(task.index) || !tasks.insert(*task) {
+            let waits = job.tasks.queued.contains(task.index);
+            if !waits || job.tasks.delayed.contains(task.index) || !tasks.insert(*task) {
                 return Err(refuse("it is not queued".into()));
             }
             if let Some((queue, _)) = self.queues.cordoned(job.queue) {
@@ -241,14 +243,14 @@ impl World {
         ends: impl IntoIterator<Item = (TaskId, AttemptEnd)>,
         effects: &mut Vec<Effect>,
     ) {
-        let mut jobs = BTreeSet::new();
+        let mut jobs: BTreeMap<JobId, RangeSet> = BTreeMap::new();
         for (task, end) in ends {
             self.end_attempt(task, end, effects);
-            jobs.insert(task.job);
+            jobs.entry(task.job).or_default().insert(task.index);
         }
-        for job in jobs {
-            self.keep_gang_whole(job, effects);
-            self.settle(job, effects);
+        for (job, mut ended) in jobs {
+            ended.extend(&self.keep_gang_whole(job, effects));
+            self.settle(job, &ended, effects);
         }
     }
 
@@ -344,6 +346,7 @@ impl World {
 
     fn move_task(&mut self, task: TaskId, active: &Active, outcome: &Outcome) {
         let policy = self.policy.clone();
+        let (now, mut wakes) = (self.now, None);
         self.with_queued(task.job, |job| {
             let tasks = &mut job.tasks;
             tasks.active.remove(&task.index);
@@ -357,6 +360,14 @@ impl World {
                 Next::Queued => {
                     tasks.queued.insert(task.index);
                 }
+                Next::Delayed(delay_ms) => {
+                    let at = now + delay_ms;
+                    past.not_before = Some(at);
+                    tasks.queued.insert(task.index);
+                    tasks.delayed.insert(task.index);
+                    tasks.wakes.entry(at).or_default().insert(task.index);
+                    wakes = Some(at);
+                }
                 Next::Failed(reason) => {
                     // It stays in the gang until that has been told.
                     tasks.failed.entry(reason).or_default().insert(task.index);
@@ -367,14 +378,35 @@ impl World {
                 }
             }
         });
+        if let Some(at) = wakes {
+            self.timers.insert((at, Timer::Wake(task.job)));
+        }
+    }
+
+    /// The time of delayed tasks of a job has come.
+    pub(super) fn wake_tasks(&mut self, id: JobId, at: TimeMs) {
+        if !self.jobs.contains_key(&id) {
+            return;
+        }
+        self.with_queued(id, |job| {
+            let tasks = &mut job.tasks;
+            for index in tasks.wakes.remove(&at).unwrap_or_default().iter() {
+                // It may have left and be delayed anew.
+                let past = tasks.past.get(&index);
+                if past.is_some_and(|past| past.not_before == Some(at)) {
+                    tasks.delayed.remove(index);
+                }
+            }
+        });
     }
 
     /// After one of a gang has ended: where it waits again, the others give up their
-    /// places and wait with it; where it failed for good, they are cancelled.
-    fn keep_gang_whole(&mut self, id: JobId, effects: &mut Vec<Effect>) {
+    /// places and wait with it; where it failed for good, they are cancelled. Those that
+    /// have ended by that come back.
+    fn keep_gang_whole(&mut self, id: JobId, effects: &mut Vec<Effect>) -> RangeSet {
         let tasks = &self.jobs[&id].tasks;
         if tasks.gang.is_empty() || tasks.gang_holds() {
-            return;
+            return RangeSet::default();
         }
         let mut failed = RangeSet::default();
         for ended in tasks.failed.values() {
@@ -385,8 +417,7 @@ impl World {
                 job.tasks.gang.take(&failed);
                 job.tasks.gang.clone()
             });
-            self.cancel(id, &others, CancelledWhy::Gang, effects);
-            return;
+            return self.cancel(id, &others, CancelledWhy::Gang, effects);
         }
         let queued = !tasks.queued.intersection(&tasks.gang).is_empty();
         let running: Vec<u32> = tasks
@@ -397,5 +428,6 @@ impl World {
         for index in running.into_iter().filter(|_| queued) {
             self.stop(TaskId { job: id, index }, StopWhy::GangBroken, effects);
         }
+        RangeSet::default()
     }
 }

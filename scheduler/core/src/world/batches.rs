@@ -1,4 +1,4 @@
-//! Changing tasks by hand, dependencies, and the end of batches.
+//! Changing tasks by hand, and the end of batches.
 
 use super::World;
 use crate::effect::Effect;
@@ -77,13 +77,16 @@ impl World {
             });
         }
         if let (Verb::Retry, Selection::Job(id, _)) = (verb, selection) {
-            self.check_retry(*id)?;
+            self.check_retry(*id, &selected[0].1)?;
         }
         let mut effects = Vec::new();
         for (id, wanted) in &selected {
             match verb {
-                Verb::Cancel => self.cancel(*id, wanted, CancelledWhy::User, &mut effects),
+                Verb::Cancel => {
+                    self.cancel(*id, wanted, CancelledWhy::User, &mut effects);
+                }
                 Verb::Hold => self.with_queued(*id, |job| {
+                    job.tasks.delayed.take(wanted);
                     for state in [&mut job.tasks.queued, &mut job.tasks.blocked] {
                         let taken = state.take(wanted);
                         job.tasks.held.extend(&taken);
@@ -94,40 +97,16 @@ impl World {
             }
         }
         // Jobs finish or start over only once the whole selection has changed,
-        // so that a dependent in the same selection is seen in its new state.
+        // so that another one in the same selection is seen in its new state.
+        for (id, _) in selected.iter().filter(|_| verb == Verb::Retry) {
+            self.wait_again(*id);
+        }
         for (id, wanted) in &selected {
-            if self.is_doomed(*id) {
-                self.cancel(*id, wanted, CancelledWhy::Dependency, &mut effects);
-            }
-            self.settle(*id, &mut effects);
+            let doomed = self.doomed(*id, wanted);
+            self.cancel(*id, &doomed, CancelledWhy::Dependency, &mut effects);
+            self.settle(*id, wanted, &mut effects);
         }
         Ok(effects)
-    }
-
-    /// True if a dependency of the job has ended without success.
-    fn is_doomed(&self, id: JobId) -> bool {
-        let mut waits_for = self.jobs[&id].waits_for.iter();
-        waits_for.any(|other| self.has_failed(*other))
-    }
-
-    fn has_failed(&self, id: JobId) -> bool {
-        let job = &self.jobs[&id];
-        job.is_finished() && !job.has_succeeded()
-    }
-
-    /// A job tried again alone would be cancelled at once if what it needs has failed.
-    fn check_retry(&self, id: JobId) -> Result<(), Rejected> {
-        let mut needed = self.jobs[&id].dependencies.iter();
-        let Some(failed) = needed.find(|other| self.has_failed(**other)) else {
-            return Ok(());
-        };
-        let batch = self.jobs[&id].batch;
-        Err(Rejected::NothingToChange {
-            verb: "tried again",
-            why: format!(
-                "{failed}, which {id} needs, has not succeeded; try that again first, or all of {batch}"
-            ),
-        })
     }
 
     /// How many of the wanted tasks a verb would change.
@@ -157,31 +136,36 @@ impl World {
         Changeable { at_once, to_stop }
     }
 
-    /// Cancels tasks that wait and stops those that hold a place.
+    /// Cancels tasks that wait, which have ended then, and stops those that hold a place.
     pub(super) fn cancel(
         &mut self,
         id: JobId,
         wanted: &RangeSet,
         why: CancelledWhy,
         effects: &mut Vec<Effect>,
-    ) {
-        self.with_queued(id, |job| {
+    ) -> RangeSet {
+        if wanted.is_empty() {
+            return RangeSet::default();
+        }
+        let at_once = self.with_queued(id, |job| {
             let tasks = &mut job.tasks;
-            let cancelled = tasks.cancelled.entry(why).or_default();
+            let mut all = RangeSet::default();
+            tasks.delayed.take(wanted);
             for state in [&mut tasks.queued, &mut tasks.blocked, &mut tasks.held] {
-                let taken = state.take(wanted);
-                cancelled.extend(&taken);
-                taken.iter().for_each(|index| {
-                    tasks.gang.remove(index);
-                });
+                all.extend(&state.take(wanted));
             }
-            tasks.cancelled.retain(|_, indexes| !indexes.is_empty());
+            if !all.is_empty() {
+                tasks.gang.take(&all);
+                tasks.cancelled.entry(why).or_default().extend(&all);
+            }
+            all
         });
         for index in self.jobs[&id].tasks.active_among(wanted) {
             if !self.jobs[&id].tasks.active[&index].is_cancelled() {
                 self.stop(TaskId { job: id, index }, StopWhy::Cancelled(why), effects);
             }
         }
+        at_once
     }
 
     /// Ends the open attempt of a task; the site is told once.
@@ -211,24 +195,15 @@ impl World {
     fn release(&mut self, id: JobId, wanted: &RangeSet) {
         self.with_queued(id, |job| {
             let taken = job.tasks.held.take(wanted);
-            let target = if job.waits_for.is_empty() {
-                &mut job.tasks.queued
-            } else {
-                &mut job.tasks.blocked
-            };
-            target.extend(&taken);
+            job.tasks.blocked.extend(&taken);
         });
+        self.unblock(id);
     }
 
     /// Queues ended tasks again, with fresh retry counts but rising attempt numbers.
     fn retry(&mut self, id: JobId, wanted: &RangeSet) {
         let was_finished = self.jobs[&id].is_finished();
-        let dependencies = self.jobs[&id].dependencies.iter().copied();
-        let waits_for = dependencies
-            .filter(|other| !self.jobs[other].has_succeeded())
-            .collect();
         self.with_queued(id, |job| {
-            job.waits_for = waits_for;
             let gang_last = (job.spec.min > 1).then(|| job.spec.min - 1);
             let tasks = &mut job.tasks;
             let mut again = RangeSet::default();
@@ -258,12 +233,7 @@ impl World {
                     .gang
                     .extend(&again.intersection(&RangeSet::up_to(last + 1)));
             }
-            let target = if job.waits_for.is_empty() {
-                &mut tasks.queued
-            } else {
-                &mut tasks.blocked
-            };
-            target.extend(&again);
+            tasks.blocked.extend(&again);
         });
         if was_finished && !self.jobs[&id].is_finished() {
             self.job_mut(id).totals.finished = None;
@@ -274,42 +244,6 @@ impl World {
                 .expect("a job's batch is in memory");
             batch.unfinished += 1;
             batch.finished = None;
-        }
-    }
-
-    /// Brings a job's end to its dependents and its batch, if it has ended.
-    pub(super) fn settle(&mut self, id: JobId, effects: &mut Vec<Effect>) {
-        let mut ended = vec![id];
-        while let Some(id) = ended.pop() {
-            let now = self.now;
-            let job = self.job_mut(id);
-            if !job.is_finished() || job.totals.finished.is_some() {
-                continue;
-            }
-            job.totals.finished = Some(now);
-            let (succeeded, dependents, batch) =
-                (job.has_succeeded(), job.dependents.clone(), job.batch);
-            for dependent in dependents {
-                if succeeded {
-                    let waits_for = &mut self.job_mut(dependent).waits_for;
-                    if waits_for.remove(&id) && waits_for.is_empty() {
-                        self.unblock(dependent);
-                    }
-                } else if !self.jobs[&dependent].is_finished() {
-                    let all = RangeSet::up_to(self.jobs[&dependent].spec.count);
-                    self.cancel(dependent, &all, CancelledWhy::Dependency, effects);
-                    ended.push(dependent);
-                }
-            }
-            let batch = self
-                .batches
-                .get_mut(&batch)
-                .expect("a job's batch is in memory");
-            batch.unfinished -= 1;
-            if batch.unfinished == 0 {
-                batch.finished = Some(now);
-                effects.push(Effect::BatchFinished(batch.id));
-            }
         }
     }
 

@@ -7,6 +7,7 @@ use crate::queue::Pending;
 use crate::ranges::RangeSet;
 use crate::resources::Resources;
 use crate::site::Part;
+use crate::spec::Ends;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default, PartialEq, Debug, Clone)]
@@ -55,24 +56,43 @@ impl World {
                 "{}: indexes out of range",
                 job.id
             );
-            let ready = !job.tasks.queued.is_empty() || !job.tasks.active.is_empty();
-            assert!(
-                !ready || job.waits_for.is_empty(),
-                "{}: goes before what it waits for",
-                job.id
-            );
-            let blocked = !job.tasks.blocked.is_empty();
-            assert!(
-                !blocked || !job.waits_for.is_empty(),
-                "{}: blocked on nothing",
-                job.id
-            );
+            self.check_dependencies(job);
             self.check_gang(job);
             for (index, active) in &job.tasks.active {
                 let used = job.tasks.past.get(index).map_or(0, |past| past.attempts);
                 assert_eq!(used, active.attempt, "{}[{index}]: attempt number", job.id);
             }
         }
+    }
+
+    /// Nobody goes before what it waits for, is blocked on nothing, or waits for what
+    /// has failed.
+    fn check_dependencies(&self, job: &Job) {
+        let tasks = &job.tasks;
+        let mut ready = tasks.queued.clone();
+        tasks.active.keys().for_each(|index| {
+            ready.insert(*index);
+        });
+        let waits = !job.links.waits_for.is_empty();
+        let mut early = waits && !ready.is_empty();
+        for need in job.links.by_element().filter(|need| need.ends == Ends::Ok) {
+            let succeeded = &self.jobs[&need.job].tasks.succeeded;
+            early |= succeeded.intersection(&ready).len() != ready.len();
+        }
+        assert!(!early, "{}: goes before what it waits for", job.id);
+        for index in tasks
+            .blocked
+            .ranges()
+            .flat_map(|(first, last)| [first, last])
+        {
+            let task = TaskId { job: job.id, index };
+            let open = !self.blockers(task).is_empty();
+            assert!(open, "{task}: blocked on nothing");
+        }
+        let mut waiting = tasks.blocked.clone();
+        waiting.extend(&tasks.held);
+        let doomed = self.doomed(job.id, &waiting);
+        assert!(doomed.is_empty(), "{}[{doomed}]: doomed, and waits", job.id);
     }
 
     /// A gang's tasks are the unended among the first, and hold their places together
@@ -237,6 +257,18 @@ impl World {
                 if let Some(until) = closed.until {
                     rings(until, Timer::Open(site.id, part));
                 }
+            }
+        }
+        for job in self.jobs.values() {
+            let tasks = &job.tasks;
+            let queued = tasks.queued.intersection(&tasks.delayed);
+            assert_eq!(queued, tasks.delayed, "{}: delayed, not queued", job.id);
+            for index in tasks.delayed.iter() {
+                let at = tasks.past[&index].not_before;
+                let at = at.expect("a delayed task has its time");
+                let listed = tasks.wakes.get(&at).is_some_and(|due| due.contains(index));
+                assert!(listed, "{}[{index}] never wakes", job.id);
+                rings(at, Timer::Wake(job.id));
             }
         }
         for node in self.nodes.iter().filter(|node| node.is_known()) {

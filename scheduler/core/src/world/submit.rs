@@ -3,11 +3,11 @@
 use super::World;
 use crate::effect::Effect;
 use crate::ids::{BatchId, JobId, QueueId};
-use crate::job::{Batch, Job, Tasks, Totals};
+use crate::job::{Batch, Job, Links, Need, Tasks, Totals};
 use crate::ranges::RangeSet;
 use crate::rejected::Rejected;
-use crate::spec::{BatchSpec, Gang};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::spec::{BatchSpec, By, Ends, Gang, JobSpec};
+use std::collections::BTreeMap;
 
 /// Characters of a request id, at most.
 pub const REQUEST_ID_MAX: usize = 64;
@@ -151,7 +151,6 @@ impl World {
             let id = ids[job.name.as_str()];
             let alone = self.classes.intern(&job.needs, &Gang::ALONE);
             let class = self.classes.intern(&job.needs, &job.gang());
-            let waits_for: BTreeSet<JobId> = job.dependencies().map(|name| ids[name]).collect();
             let entry = Job {
                 id,
                 batch,
@@ -160,9 +159,7 @@ impl World {
                 class,
                 alone,
                 submitted: self.now,
-                dependencies: waits_for.iter().copied().collect(),
-                waits_for,
-                dependents: Vec::new(),
+                links: links(job, &ids),
                 tasks: Tasks::default(),
                 totals: Totals::default(),
             };
@@ -176,22 +173,34 @@ impl World {
         }
         for job in &spec.jobs {
             let id = ids[job.name.as_str()];
-            let needed = self.jobs[&id].dependencies.clone();
-            for dependency in &needed {
-                self.job_mut(*dependency).dependents.push(id);
+            for need in self.jobs[&id].links.needs.clone() {
+                let other = &mut self.job_mut(need.job).links;
+                match need.by {
+                    By::Job => other.dependents.push(id),
+                    By::Element => other.followers.push(id),
+                }
             }
-            if needed.is_empty() {
-                self.unblock(id);
-            }
+            self.unblock(id);
         }
     }
+}
 
-    /// Queues the blocked tasks of a job that waits for nothing any more.
-    pub(super) fn unblock(&mut self, id: JobId) {
-        self.with_queued(id, |job| {
-            let ready = std::mem::take(&mut job.tasks.blocked);
-            job.tasks.queued.extend(&ready);
-        });
+/// What a job of a batch needs. Of two needs for the same the stricter one counts.
+fn links(job: &JobSpec, ids: &BTreeMap<&str, JobId>) -> Links {
+    let mut needs: BTreeMap<(JobId, By), Ends> = BTreeMap::new();
+    for (name, by, ends) in job.dependencies() {
+        let least = needs.entry((ids[name], by)).or_insert(ends);
+        *least = ends.min(*least);
+    }
+    let whole = needs.keys().filter(|(_, by)| *by == By::Job);
+    Links {
+        waits_for: whole.map(|(job, _)| *job).collect(),
+        needs: needs
+            .into_iter()
+            .map(|((job, by), ends)| Need { job, by, ends })
+            .collect(),
+        dependents: Vec::new(),
+        followers: Vec::new(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::ranges::RangeSet;
 use crate::resources::Resources;
 use crate::round::plan_round;
 use crate::site::{Contract, NodeReport, SiteSpec};
-use crate::spec::{BatchSpec, Coe, JobSpec, Needs, OnLostContact};
+use crate::spec::{After, BatchSpec, Coe, JobSpec, Needs, OnLostContact};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -112,7 +112,7 @@ fn job(name: &str, after_ok: &[&str]) -> JobSpec {
             sites: BTreeSet::new(),
             sites_excluded: BTreeSet::new(),
         },
-        after_ok: after_ok.iter().map(ToString::to_string).collect(),
+        after: after_ok.iter().copied().map(After::ok).collect(),
         inputs: Vec::new(),
         outputs: Vec::new(),
         outputs_of: Vec::new(),
@@ -162,10 +162,10 @@ fn the_check_notices() {
             tasks.queued.insert(9);
         }),
         ("blocked on nothing", |w| {
-            w.jobs.get_mut(&JobId(2)).unwrap().waits_for.clear();
+            w.jobs.get_mut(&JobId(2)).unwrap().links.waits_for.clear();
         }),
         ("goes before what it waits for", |w| {
-            first(w).waits_for.insert(JobId(2));
+            first(w).links.waits_for.insert(JobId(2));
         }),
         ("attempt number", |w| first(w).tasks.past.clear()),
         ("vo.leaf: sums", |w| leaf(w).queued += 1),

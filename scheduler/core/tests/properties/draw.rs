@@ -150,11 +150,7 @@ impl Life {
         let spec = BatchSpec {
             name: "b".into(),
             queue: self.queue(queue),
-            jobs: jobs
-                .iter()
-                .enumerate()
-                .map(|(position, job)| make::job(position, job))
-                .collect(),
+            jobs: make::jobs(jobs),
         };
         Event::BatchSubmitted {
             request_id: format!("r{request}"),

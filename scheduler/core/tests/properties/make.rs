@@ -7,7 +7,9 @@ use jeroboam_core::job::{AttemptEnd, AttemptUsage, Outcome};
 use jeroboam_core::queue::QueueSpec;
 use jeroboam_core::resources::Resources;
 use jeroboam_core::site::{Closing, Contract, NodeReport, Part, SiteSpec};
-use jeroboam_core::spec::{Coe, FailureClass, JobSpec, Needs, OnLostContact, RetryRule};
+use jeroboam_core::spec::{
+    After, By, Coe, Ends, FailureClass, JobSpec, Needs, OnLostContact, RetryRule,
+};
 use jeroboam_core::time::{HOUR_MS, TimeMs};
 
 use crate::act::JobAct;
@@ -90,9 +92,31 @@ pub fn node(name: String, cpu: u8, memory: u8, gpu: u8) -> NodeReport {
     }
 }
 
-pub fn job(position: usize, job: &JobAct) -> JobSpec {
+/// The jobs of a batch; element by element follow only those that have as many tasks.
+pub fn jobs(acts: &[JobAct]) -> Vec<JobSpec> {
+    let jobs = acts.iter().enumerate();
+    let mut jobs: Vec<JobSpec> = jobs.map(|(position, act)| job(position, act)).collect();
+    let counts: BTreeMap<String, u32> = jobs
+        .iter()
+        .map(|job| (job.name.clone(), job.count))
+        .collect();
+    for job in &mut jobs {
+        for after in &mut job.after {
+            if counts[&after.job] != job.count {
+                after.by = By::Job;
+            }
+        }
+    }
+    jobs
+}
+
+fn job(position: usize, job: &JobAct) -> JobSpec {
     let earlier = (0..position).filter(|other| job.after >> other & 1 == 1);
-    let after_ok = earlier.map(|other| format!("j{other}")).collect();
+    let after = earlier.map(|other| After {
+        job: format!("j{other}"),
+        by: [By::Job, By::Element][usize::from(job.after >> 5 & 1)],
+        ends: [Ends::Ok, Ends::Any][usize::from(job.after >> 4 & 1)],
+    });
     let sites = if job.site < 40 {
         [site_name(job.site).to_string()].into()
     } else {
@@ -106,6 +130,8 @@ pub fn job(position: usize, job: &JobAct) -> JobSpec {
             BTreeSet::new()
         },
         times: 2,
+        delay_ms: [0, 0, 700_000][usize::from(job.retries) % 3],
+        backoff: job.retries.is_multiple_of(2),
     });
     JobSpec {
         name: format!("j{position}"),
@@ -128,7 +154,7 @@ pub fn job(position: usize, job: &JobAct) -> JobSpec {
             sites,
             sites_excluded: BTreeSet::new(),
         },
-        after_ok,
+        after: after.collect(),
         inputs: Vec::new(),
         outputs: Vec::new(),
         outputs_of: Vec::new(),

@@ -6,6 +6,7 @@ use crate::history_record::{FinishedJob, HistoryError, find_batch, summary};
 use crate::store::history::History;
 use jeroboam_core::ids::TaskId;
 use jeroboam_core::job::{AttemptRecord, Job, Outcome};
+use jeroboam_core::spec::By;
 use jeroboam_core::world::World;
 use jeroboam_proto::v1;
 use std::collections::BTreeSet;
@@ -130,9 +131,18 @@ fn text(reason: &str, state: TaskState, attempt: Option<&AttemptRecord>) -> Stri
 }
 
 /// What a job in memory needed and what has not succeeded.
-pub(super) fn failed_dependencies(world: &World, job: &Job) -> Vec<v1::DependencyState> {
-    let needed = job.dependencies.iter().map(|id| &world.jobs()[id]);
-    let failed = needed.filter(|other| other.is_finished() && !other.has_succeeded());
+pub(super) fn failed_dependencies(
+    world: &World,
+    job: &Job,
+    index: u32,
+) -> Vec<v1::DependencyState> {
+    let needed = job.links.needs_success();
+    let needed = needed.map(|need| (need.by, &world.jobs()[&need.job]));
+    let failed = needed.filter(|(by, other)| match by {
+        By::Job => other.is_finished() && !other.has_succeeded(),
+        By::Element => other.tasks.has_failed(index),
+    });
+    let failed = failed.map(|(_, other)| other);
     let listed = failed.take(LISTED_MAX).map(|other| {
         let mut counts = Counts::default();
         counts.add(&other.tasks);
@@ -154,6 +164,7 @@ pub(super) fn finished_dependencies(
         .spec
         .after_ok
         .iter()
+        .chain(&job.spec.after_ok_each)
         .chain(&job.spec.outputs_of)
         .collect();
     let Some(batch) = find_batch(history, job.summary.batch)?.filter(|_| !needed.is_empty()) else {

@@ -114,6 +114,9 @@ fn a_specification_survives_the_way_in_and_out() {
         sites: vec!["a".into()],
         sites_excluded: vec!["b".into()],
         after_ok: vec!["x".into()],
+        after_any: vec!["xa".into()],
+        after_ok_each: vec!["xe".into()],
+        after_any_each: vec!["xae".into()],
         inputs: vec![v1::File {
             path: "p".into(),
             digest: "a".repeat(64),
@@ -129,6 +132,8 @@ fn a_specification_survives_the_way_in_and_out() {
             }],
             classes: (1..=7).collect(),
             times: 2,
+            delay_ms: 60_000,
+            backoff: true,
         }],
         on_lost_contact: v1::OnLostContact::Wait.into(),
         restartable: true,

@@ -91,7 +91,7 @@ fn batch(jobs: &[&str]) -> BatchSpec {
         image: String::new(),
         priority: 0,
         needs: needs(asked),
-        after_ok: Vec::new(),
+        after: Vec::new(),
         inputs: Vec::new(),
         outputs: Vec::new(),
         outputs_of: Vec::new(),
