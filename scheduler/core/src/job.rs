@@ -12,6 +12,7 @@ pub use links::{Blocker, Links, Need};
 use crate::ids::{BatchId, ClassId, JobId, LeaseId, NodeId, QueueId};
 use crate::queue::PendingJob;
 use crate::ranges::RangeSet;
+use crate::rare::{Rare, Unset};
 use crate::resources::Resources;
 use crate::spec::{File, JobSpec};
 use crate::time::TimeMs;
@@ -73,11 +74,11 @@ pub struct Job {
     /// When.
     pub submitted: TimeMs,
     /// What it waits for and what waits for it.
-    pub links: Links,
+    pub links: Rare<Links>,
     /// Which task is in which state.
     pub tasks: Tasks,
     /// Sums over its attempts.
-    pub totals: Totals,
+    pub totals: Rare<Totals>,
 }
 
 /// Every index below the job's count is in exactly one of these, `delayed`, `wakes`, `past` and `gang` apart.
@@ -90,19 +91,19 @@ pub struct Tasks {
     /// Waiting for a place.
     pub queued: RangeSet,
     /// Holding a place.
-    pub active: BTreeMap<u32, Active>,
+    pub active: Rare<BTreeMap<u32, Active>>,
     /// Ended well.
     pub succeeded: RangeSet,
     /// Ended badly, and no rule grants another attempt.
-    pub failed: BTreeMap<FailedReason, RangeSet>,
+    pub failed: Rare<BTreeMap<FailedReason, RangeSet>>,
     /// Ended by decision.
-    pub cancelled: BTreeMap<CancelledWhy, RangeSet>,
+    pub cancelled: Rare<BTreeMap<CancelledWhy, RangeSet>>,
     /// Those of the queued whose time after a failure has not come yet.
     pub delayed: RangeSet,
     /// When they may go; there may be tasks among them that have left meanwhile.
     pub wakes: BTreeMap<TimeMs, RangeSet>,
     /// What tasks that have not succeeded used up so far.
-    pub past: BTreeMap<u32, Past>,
+    pub past: Rare<BTreeMap<u32, Past>>,
     /// Tasks that have not ended and get their places together or not at all.
     pub gang: RangeSet,
 }
@@ -323,6 +324,17 @@ pub struct Totals {
     pub started_tasks: u32,
     /// Sum of their waits from submission to the first place.
     pub wait_sum_ms: i64,
+}
+
+impl Unset for Totals {
+    const UNSET: &'static Self = &Totals {
+        first_started: None,
+        finished: None,
+        core_ms: 0,
+        cost_micro_eur: 0,
+        started_tasks: 0,
+        wait_sum_ms: 0,
+    };
 }
 
 impl Job {

@@ -20,6 +20,7 @@ mod nearest;
 pub mod policy;
 pub mod queue;
 pub mod ranges;
+pub mod rare;
 pub mod reason;
 pub mod rejected;
 pub mod reservation;

@@ -15,12 +15,15 @@ mod check;
 mod closing;
 mod dependencies;
 mod health;
+mod jobs;
 pub mod largest;
 mod nodes;
 mod queues;
 mod quiet;
 pub mod sites;
 pub mod submit;
+
+pub use jobs::Jobs;
 
 use crate::class::ClassTable;
 use crate::effect::Effect;
@@ -60,7 +63,7 @@ pub struct World {
     next_batch: u64,
     next_job: u64,
     batches: BTreeMap<BatchId, Batch>,
-    jobs: BTreeMap<JobId, Job>,
+    jobs: Jobs,
     requests: BTreeMap<String, BatchId>,
     /// Slots of `nodes` whose node was forgotten.
     free_nodes: Vec<NodeId>,
@@ -322,7 +325,7 @@ impl World {
     }
 
     /// Jobs in memory, by id.
-    pub fn jobs(&self) -> &BTreeMap<JobId, Job> {
+    pub fn jobs(&self) -> &Jobs {
         &self.jobs
     }
 

@@ -7,6 +7,7 @@
 //! in [`crate::world::World::apply`] (`world/dependencies.rs`).
 
 use crate::ids::{JobId, TaskId};
+use crate::rare::Unset;
 use crate::spec::{By, Ends};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -34,6 +35,15 @@ pub struct Need {
     pub by: By,
     /// With which end.
     pub ends: Ends,
+}
+
+impl Unset for Links {
+    const UNSET: &'static Self = &Links {
+        needs: Vec::new(),
+        waits_for: BTreeSet::new(),
+        dependents: Vec::new(),
+        followers: Vec::new(),
+    };
 }
 
 impl Links {

@@ -3,8 +3,9 @@
 use super::World;
 use crate::effect::Effect;
 use crate::ids::{BatchId, JobId, QueueId};
-use crate::job::{Batch, Job, Links, Need, Tasks, Totals};
+use crate::job::{Batch, Job, Links, Need, Tasks};
 use crate::ranges::RangeSet;
+use crate::rare::Rare;
 use crate::rejected::Rejected;
 use crate::spec::{BatchSpec, By, Ends, Gang, JobSpec};
 use std::collections::BTreeMap;
@@ -159,11 +160,11 @@ impl World {
                 class,
                 alone,
                 submitted: self.now,
-                links: links(job, &ids),
+                links: links(job, &ids).into(),
                 tasks: Tasks::default(),
-                totals: Totals::default(),
+                totals: Rare::default(),
             };
-            self.jobs.insert(id, entry);
+            self.jobs.insert(entry);
             self.with_queued(id, |entry| {
                 entry.tasks.blocked = RangeSet::up_to(job.count);
                 if job.min > 1 {
