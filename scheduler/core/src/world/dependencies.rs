@@ -210,7 +210,8 @@ impl World {
         let open = job.links.by_element().filter(|need| {
             let tasks = &self.jobs[&need.job].tasks;
             let any = need.ends == Ends::Any;
-            !tasks.succeeded.contains(index) && !(any && tasks.has_failed(index))
+            let met = tasks.succeeded.contains(index) || any && tasks.has_failed(index);
+            !met
         });
         let tasks = open.map(|need| {
             let job = need.job;
