@@ -1,6 +1,7 @@
-//! `retries:` of a job: which failures are tried again, and how often.
+//! `retries:` of a job: which failures are tried again, how often and when.
 
 use jeroboam_proto::v1;
+use jeroboam_units::Span;
 
 use super::faults::Found;
 use super::fields::{self, Fields};
@@ -8,6 +9,9 @@ use super::tree::Node;
 
 /// Further attempts that one rule can grant to a task.
 const TIMES_MAX: u32 = 100;
+
+/// No retry is delayed for longer.
+const DELAY_MAX: Span = Span(24 * 3_600_000);
 
 /// Exit codes that a process can end with and that are failures.
 const EXIT_CODES: std::ops::RangeInclusive<i32> = 1..=255;
@@ -31,7 +35,12 @@ pub(super) fn read(node: &Node, found: &mut Found) -> Vec<v1::RetryRule> {
 }
 
 fn rule(node: &Node, found: &mut Found) -> Option<v1::RetryRule> {
-    let fields = Fields::of(node, "a retry rule", &["exit", "on", "times"], found)?;
+    let fields = Fields::of(
+        node,
+        "a retry rule",
+        &["exit", "on", "times", "delay", "backoff"],
+        found,
+    )?;
     let Some(times) = fields.take("times") else {
         found.say(
             node.at,
@@ -59,7 +68,21 @@ fn rule(node: &Node, found: &mut Found) -> Option<v1::RetryRule> {
         exit_codes,
         classes,
         times,
+        delay_ms: fields.take("delay").map_or(0, |node| delay(node, found).0),
+        backoff: fields
+            .take("backoff")
+            .and_then(|node| fields::truth(node, found))
+            .unwrap_or(false),
     })
+}
+
+fn delay(node: &Node, found: &mut Found) -> Span {
+    let span = fields::amount(node, found).unwrap_or(Span(0));
+    if span < Span(0) || span > DELAY_MAX {
+        let what = format!("a retry cannot be delayed for {span}");
+        found.say(node.at, what, format!("write one from 0ms to {DELAY_MAX}"));
+    }
+    span
 }
 
 fn exit_codes(node: &Node, found: &mut Found) -> Vec<v1::ExitCodeRange> {

@@ -48,6 +48,8 @@ pub enum WaitingReason {
     GangIncomplete,
     /// As many tasks of the job as it allows hold a place.
     RunningMax,
+    /// A retry rule lets it wait for its time.
+    RetryDelay,
     /// The queue, or one above it, would hold more than its limit.
     QueueLimit,
     /// Nothing that runs in its stead may be preempted: its guarantee waits.
@@ -78,6 +80,7 @@ impl WaitingReason {
             WaitingReason::Gang => "gang",
             WaitingReason::GangIncomplete => "gang-incomplete",
             WaitingReason::RunningMax => "running-max",
+            WaitingReason::RetryDelay => "retry-delay",
             WaitingReason::QueueLimit => "queue-limit",
             WaitingReason::NonPreemptible => "non-preemptible",
             WaitingReason::Reserved => "reserved",
@@ -98,6 +101,7 @@ impl WaitingReason {
                 "others of its gang are held, or have not left their places yet"
             }
             WaitingReason::RunningMax => "as many tasks of the job as it allows hold a place",
+            WaitingReason::RetryDelay => "it failed, and its retry rule delays the next attempt",
             WaitingReason::QueueLimit => {
                 "the queue, or one above it, would hold more than its limit"
             }
@@ -124,6 +128,9 @@ impl WaitingReason {
             WaitingReason::Gang => "wait, or lower `min`",
             WaitingReason::GangIncomplete => "release the others (`jero release`), or wait",
             WaitingReason::RunningMax => "wait, or submit with a larger `running_max`",
+            WaitingReason::RetryDelay => {
+                "wait; `jero hold` and then `jero release` lets it go at once"
+            }
             WaitingReason::QueueLimit => {
                 "wait until something of the queue ends; `jero queues` shows limits and what is held"
             }
@@ -149,6 +156,7 @@ impl WaitingReason {
             WaitingReason::Gang,
             WaitingReason::GangIncomplete,
             WaitingReason::RunningMax,
+            WaitingReason::RetryDelay,
             WaitingReason::QueueLimit,
             WaitingReason::NonPreemptible,
             WaitingReason::Reserved,

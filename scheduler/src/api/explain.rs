@@ -171,6 +171,13 @@ fn explain_queued(
 ) -> Result<(), Rejected> {
     let explanation = explain(world, now, task)?;
     let mut waiting = convert::work::waiting(explanation.reason);
+    let past = world.find_job(task.job)?.tasks.past.get(&task.index);
+    if let (WaitingReason::RetryDelay, Some(at)) =
+        (explanation.reason, past.and_then(|past| past.not_before))
+    {
+        let at = jeroboam_units::Instant(at.0);
+        waiting.text = format!("{} until {at}", waiting.text);
+    }
     if explanation.reason == WaitingReason::Refused(Refusal::TooLarge)
         && let Some(found) = world.shortage(now, &world.find_job(task.job)?.spec.needs)
     {

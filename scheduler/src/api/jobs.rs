@@ -13,6 +13,7 @@ use crate::waiting::{Reasons, UNEXAMINED};
 use jeroboam_core::ids::{JobId, TaskId};
 use jeroboam_core::job::{AttemptRecord, Job};
 use jeroboam_core::ranges::RangeSet;
+use jeroboam_core::reason::WaitingReason;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
@@ -158,6 +159,9 @@ fn has(job: &Job, state: TaskState) -> bool {
 fn waiting(reasons: &mut Reasons, job: &Job) -> Option<v1::WaitingReason> {
     if job.tasks.queued.is_empty() {
         return None;
+    }
+    if job.tasks.queued.len() == job.tasks.delayed.len() {
+        return Some(convert::work::waiting(WaitingReason::RetryDelay));
     }
     Some(match reasons.of(job.queue, job.class) {
         Some(reason) => convert::work::waiting(reason),

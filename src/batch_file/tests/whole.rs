@@ -54,6 +54,8 @@ fn a_whole_batch() {
                                     Memory,
                                 ],
                                 times: 2,
+                                delay_ms: 0,
+                                backoff: false,
                             },
                             RetryRule {
                                 exit_codes: [
@@ -68,6 +70,8 @@ fn a_whole_batch() {
                                 ],
                                 classes: [],
                                 times: 1,
+                                delay_ms: 0,
+                                backoff: false,
                             },
                         ],
                         on_lost_contact: Restart,

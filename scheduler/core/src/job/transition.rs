@@ -11,6 +11,8 @@ pub enum Next {
     Succeeded,
     /// Waits for another place.
     Queued,
+    /// Waits for its time, so many milliseconds, and then for another place.
+    Delayed(i64),
     /// Failed for good.
     Failed(FailedReason),
     /// Ended by decision.
@@ -88,30 +90,29 @@ pub fn after_attempt(
             (FailedReason::Lost, FailureClass::Lost, None)
         }
     };
-    if grant_retry(class, exit_code, past, spec) {
-        Next::Queued
-    } else {
-        Next::Failed(reason)
+    match grant_retry(class, exit_code, past, spec) {
+        None => Next::Failed(reason),
+        Some(0) => Next::Queued,
+        Some(delay_ms) => Next::Delayed(delay_ms),
     }
 }
 
-/// True if the first rule that matches still grants an attempt, which is then used up.
+/// After how long the first rule that matches grants another attempt, which is then used
+/// up; `None` if it does not.
 fn grant_retry(
     class: FailureClass,
     exit_code: Option<i32>,
     past: &mut Past,
     spec: &JobSpec,
-) -> bool {
-    let Some(position) = spec
+) -> Option<i64> {
+    let position = spec
         .retries
         .iter()
-        .position(|rule| rule.matches(class, exit_code))
-    else {
-        return false;
-    };
+        .position(|rule| rule.matches(class, exit_code))?;
     past.rule_uses.resize(spec.retries.len(), 0);
     let uses = &mut past.rule_uses[position];
-    let granted = *uses < spec.retries[position].times;
-    *uses += u32::from(granted);
+    let rule = &spec.retries[position];
+    let granted = (*uses < rule.times).then(|| rule.delay_after_ms(*uses));
+    *uses += u32::from(granted.is_some());
     granted
 }

@@ -132,6 +132,9 @@ impl<'w> Reasons<'w> {
             Some(_) => WaitingReason::Reserved,
             None => {
                 let job = &self.world.jobs()[&task.job];
+                if job.tasks.delayed.contains(task.index) {
+                    return WaitingReason::RetryDelay;
+                }
                 if job.ready().tasks > 0 {
                     return self.of_class(job.queue, job.class);
                 }

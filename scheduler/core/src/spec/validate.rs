@@ -1,6 +1,9 @@
 //! What can be said about a submission without the World: bounds, names, dependencies.
 
-use super::{BatchSpec, By, DELAY_MAX_MS, JOBS_PER_BATCH_MAX, JobSpec, LIST_MAX, NAME_MAX, RETRIES_MAX, SPEC_BYTES_MAX, TASKS_PER_BATCH_MAX, WALLTIME_MAX_MS};
+use super::{
+    BatchSpec, By, DELAY_MAX_MS, JOBS_PER_BATCH_MAX, JobSpec, LIST_MAX, NAME_MAX, RETRIES_MAX,
+    SPEC_BYTES_MAX, TASKS_PER_BATCH_MAX, WALLTIME_MAX_MS,
+};
 use crate::rejected::Rejected;
 use std::collections::BTreeMap;
 
