@@ -23,9 +23,15 @@ use crate::event::Preemption;
 use crate::ids::{JobId, NodeId, QueueId, TaskId};
 use crate::reservation::{Place, Reservation};
 use crate::resources::{CPU, DIMENSIONS, Resources};
+use crate::site::Node;
 use crate::time::TimeMs;
 use crate::world::World;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Nodes that are tried for the first task of a gang.
+const STARTS_MAX: usize = 8;
+/// Of a longer list of victims nobody is left out again.
+const VICTIMS_WEIGHED_MAX: usize = 64;
 
 /// What runs, as units that are preempted whole.
 pub struct Running {
@@ -118,6 +124,22 @@ impl Running {
     }
 }
 
+impl Unit {
+    /// What it holds on a node.
+    fn on(&self, node: NodeId) -> Resources {
+        let tasks = self.tasks.iter().filter(|(_, at)| *at == node);
+        self.each.times(tasks.count() as i64)
+    }
+}
+
+/// A node on which room is wanted.
+#[derive(Clone, Copy)]
+struct Wanted<'n> {
+    node: NodeId,
+    need: &'n Resources,
+    free: Resources,
+}
+
 /// A list of victims that is being put together, and what would be left.
 struct Trial {
     /// By A alone, or by A and B.
@@ -139,15 +161,23 @@ impl Round<'_> {
             leaf: head.leaf,
             cost: self.order.cost(head),
         };
-        if self.room.has_room_for(&self.order, head)
-            && self.order.within_limits(head.leaf, &work.cost)
-        {
+        let has_room = self.room.has_room_for(&self.order, head);
+        if has_room && self.order.within_limits(head.leaf, &work.cost) {
             // Free room will do, once it is its turn.
             return false;
         }
         if self.preemptions.len() >= self.world.policy().preemptions_per_round_max as usize
             || !self.order.has_claim(&work)
         {
+            return false;
+        }
+        if self.give_up_below_limits(&work) {
+            // Who goes at once need not wait for the next round.
+            self.place(head);
+            return true;
+        }
+        if has_room && self.holds_less_than_limits(&work) {
+            // It waits behind a reservation that it must respect, not behind who runs.
             return false;
         }
         let running = match self.running.take() {
@@ -164,6 +194,34 @@ impl Round<'_> {
         found.is_some()
     }
 
+    /// True if only reservations are between the work and the limits above it.
+    fn holds_less_than_limits(&self, work: &Work) -> bool {
+        self.world.queues().path(work.leaf).all(|id| {
+            let with = self.order.net(id).plus(&work.cost);
+            let limit = &self.world.queues().queue(id).spec.limit;
+            !limit.exceeded(&with, &work.cost)
+        })
+    }
+
+    /// Gives up a reservation that takes up what a limit above the work allows, if the
+    /// work need not respect it: a promise goes before a place is taken away.
+    fn give_up_below_limits(&mut self, work: &Work) -> bool {
+        let net = self.begin(true).rem;
+        let Some(limited) = self.order.limited_by(work, &net) else {
+            return false;
+        };
+        let queues = self.world.queues();
+        let in_the_way = |booking: &Booking| {
+            !booking.reservation.freed
+                && queues.path(booking.work.leaf).any(|id| id == limited)
+                && self.order.ignores(work, &booking.work)
+        };
+        let position = self.bookings.iter().position(in_the_way);
+        position.map(|position| self.unbook(position)).is_some()
+    }
+
+    /// Whose places a head may take. Where the cheapest node for its first task leads
+    /// nowhere, others are tried: a gang may need one that takes several.
     fn try_reclaim(
         &self,
         running: &Running,
@@ -171,44 +229,112 @@ impl Round<'_> {
         work: &Work,
         only_a: bool,
     ) -> Option<Trial> {
-        let queues = self.world.queues();
-        let mut trial = Trial {
-            only_a,
-            all_b: true,
-            rem: queues
-                .iter()
-                .map(|queue| *self.order.net(queue.id))
-                .collect(),
-            victims: Vec::new(),
-            freed: BTreeMap::new(),
-            places: BTreeMap::new(),
-            taken: BTreeMap::new(),
-        };
         let gang = self.world.classes().gang(head.class);
         if gang.within.is_some() {
             return None;
         }
-        while let Some(limited) = self.order.limited_by(work, &trial.rem) {
-            let unit = self.least_below(running, work, &trial, limited)?;
-            self.add_victim(running, work, &mut trial, unit);
+        let mut avoided = BTreeSet::new();
+        for _ in 0..STARTS_MAX {
+            let mut trial = self.begin(only_a);
+            let found = self.find_victims(running, head, work, &mut trial, &avoided);
+            let first = trial.places.keys().next().copied();
+            if found.is_some() {
+                let trial = self.without_needless(running, work, trial);
+                if self.is_allowed_in_all(running, work, &trial) {
+                    return Some(trial);
+                }
+            }
+            if gang.size == 1 || !avoided.insert(first?) {
+                return None;
+            }
         }
-        for _ in 0..gang.size {
-            let (node, victims) = self.cheapest(running, head, work, &mut trial)?;
+        None
+    }
+
+    fn begin(&self, only_a: bool) -> Trial {
+        let queues = self.world.queues().iter();
+        Trial {
+            only_a,
+            all_b: true,
+            rem: queues.map(|queue| *self.order.net(queue.id)).collect(),
+            victims: Vec::new(),
+            freed: BTreeMap::new(),
+            places: BTreeMap::new(),
+            taken: BTreeMap::new(),
+        }
+    }
+
+    /// Fills a trial with victims until there is room below the limits and on the nodes;
+    /// `None` if nobody further may be preempted.
+    fn find_victims(
+        &self,
+        running: &Running,
+        head: &Head,
+        work: &Work,
+        trial: &mut Trial,
+        avoided: &BTreeSet<NodeId>,
+    ) -> Option<()> {
+        while let Some(limited) = self.order.limited_by(work, &trial.rem) {
+            let unit = self.least_below(running, work, trial, limited)?;
+            self.add_victim(running, work, trial, unit);
+        }
+        for _ in 0..self.world.classes().gang(head.class).size {
+            let (node, victims) = self.cheapest(running, head, work, trial, avoided)?;
             let each = self.world.classes().needs(head.class).resources;
             for unit in victims {
-                self.add_victim(running, work, &mut trial, unit);
+                self.add_victim(running, work, trial, unit);
             }
             *trial.places.entry(node).or_default() += 1;
             *trial.taken.entry(node).or_default() += &each;
         }
-        let most = self.world.policy().preemptions_per_round_max as usize;
-        let tasks: usize = trial
-            .victims
-            .iter()
-            .map(|unit| running.units[*unit].tasks.len())
-            .sum();
-        let within = self.preemptions.len() + tasks <= most;
-        (within && self.is_allowed_in_all(work, &trial)).then_some(trial)
+        Some(())
+    }
+
+    /// Leaves out of a list whoever need not go, the largest loss first: who was chosen
+    /// to stay below a limit, or for one node, may not be needed after the others.
+    fn without_needless(&self, running: &Running, work: &Work, trial: Trial) -> Trial {
+        let mut kept = trial;
+        if kept.victims.len() > VICTIMS_WEIGHED_MAX {
+            return kept;
+        }
+        let mut candidates = kept.victims.clone();
+        candidates.sort_by_key(|unit| std::cmp::Reverse((running.units[*unit].lost, *unit)));
+        for unit in candidates {
+            let others = kept.victims.iter().filter(|other| **other != unit);
+            let others: Vec<usize> = others.copied().collect();
+            if let Some(fewer) = self.with_just(running, work, &kept, &others) {
+                kept = fewer;
+            }
+        }
+        kept
+    }
+
+    /// A trial for the same places with just these victims, if they may be preempted and
+    /// are enough.
+    fn with_just(
+        &self,
+        running: &Running,
+        work: &Work,
+        trial: &Trial,
+        victims: &[usize],
+    ) -> Option<Trial> {
+        let mut other = self.begin(trial.only_a);
+        for unit in victims {
+            if !self.is_allowed(running, work, &other, *unit) {
+                return None;
+            }
+            self.add_victim(running, work, &mut other, *unit);
+        }
+        let has_room = |(node, taken): (&NodeId, &Resources)| {
+            let free = self.room.soon_free(self.world.node(*node));
+            let freed = other.freed.get(node).unwrap_or(&Resources::ZERO);
+            taken.fits_in(&free.plus(freed))
+        };
+        let enough =
+            trial.taken.iter().all(has_room) && self.order.limited_by(work, &other.rem).is_none();
+        other.places = trial.places.clone();
+        other.taken = trial.taken.clone();
+        enough.then_some(other)
     }
 
     /// Of what runs below a queue and may be preempted for the work, the unit with the
@@ -245,9 +371,11 @@ impl Round<'_> {
         head: &Head,
         work: &Work,
         trial: &mut Trial,
+        avoided: &BTreeSet<NodeId>,
     ) -> Option<(NodeId, Vec<usize>)> {
         let mut best: Option<(i128, NodeId, Vec<usize>)> = None;
-        for node in self.world.nodes().iter().filter(|node| node.is_known()) {
+        let open = |node: &&Node| node.is_known() && !avoided.contains(&node.id);
+        for node in self.world.nodes().iter().filter(open) {
             let kept = self.room.kept.get(&node.id);
             if kept.is_some_and(|kept| !kept.freed && !self.order.ignores(work, &kept.owner)) {
                 continue;
@@ -290,31 +418,60 @@ impl Round<'_> {
         let mut units: Vec<usize> = running.on_node.get(&node).unwrap_or(&none).clone();
         units.retain(|unit| self.is_open(running, trial, *unit));
         units.sort_by_key(|unit| (running.units[*unit].lost, std::cmp::Reverse(*unit)));
-        let of_node = |unit: usize| {
-            let tasks = running.units[unit]
-                .tasks
-                .iter()
-                .filter(|(_, at)| *at == node);
-            running.units[unit].each.times(tasks.count() as i64)
+        let short = need.minus(&free).larger(&Resources::ZERO);
+        let wanted = Wanted { node, need, free };
+        if let Some(found) = self.choose_on(running, work, trial, wanted, &units) {
+            return Some(found);
+        }
+        // Small ones may have used up what may be taken of a queue: one that is enough
+        // by itself, before several.
+        let part = |unit: &usize| {
+            let of_node = running.units[*unit].on(node);
+            let asked = (0..DIMENSIONS).filter(|d| short[*d] > 0);
+            let parts = asked.map(|d| i128::from(of_node[d].min(short[d])) << 20);
+            let whole = short.0.iter().filter(|amount| **amount > 0);
+            parts
+                .zip(whole)
+                .map(|(part, whole)| part / i128::from(*whole))
+                .sum::<i128>()
         };
+        units.sort_by_key(|unit| std::cmp::Reverse(part(unit)));
+        self.choose_on(running, work, trial, wanted, &units)
+    }
+
+    /// Takes of these units, in their order, who helps and may be preempted, until there
+    /// is enough; then whoever turned out not to be needed stays, the last first.
+    fn choose_on(
+        &self,
+        running: &Running,
+        work: &Work,
+        trial: &mut Trial,
+        wanted: Wanted<'_>,
+        units: &[usize],
+    ) -> Option<(i128, Vec<usize>)> {
+        let Wanted {
+            node,
+            need,
+            mut free,
+        } = wanted;
         let mut chosen: Vec<usize> = Vec::new();
-        for unit in units {
+        for unit in units.iter().copied() {
             if need.fits_in(&free) {
                 break;
             }
-            let helps = (0..DIMENSIONS).any(|d| need[d] > free[d] && of_node(unit)[d] > 0);
+            let of_node = running.units[unit].on(node);
+            let helps = (0..DIMENSIONS).any(|d| need[d] > free[d] && of_node[d] > 0);
             if helps && self.is_allowed(running, work, trial, unit) {
                 self.shift(running, trial, unit, true);
-                free += &of_node(unit);
+                free += &of_node;
                 chosen.push(unit);
             }
         }
         let enough = need.fits_in(&free);
-        // Who turned out not to be needed stays; the largest loss first.
         let mut position = chosen.len();
         while enough && position > 0 {
             position -= 1;
-            let without = free.minus(&of_node(chosen[position]));
+            let without = free.minus(&running.units[chosen[position]].on(node));
             if need.fits_in(&without) {
                 free = without;
                 let unit = chosen.remove(position);
@@ -353,8 +510,33 @@ impl Round<'_> {
 
     /// A or B for one more victim, on the running totals.
     fn is_allowed(&self, running: &Running, work: &Work, trial: &Trial, unit: usize) -> bool {
-        self.allows_a(running, work, trial, unit)
-            || (!trial.only_a && self.allows_b(running, work, trial, unit))
+        if self.allows_a(running, work, trial, unit) && self.keeps_above(running, work, trial, unit)
+        {
+            return true;
+        }
+        !trial.only_a
+            && self.allows_b(running, work, trial, unit)
+            && (trial.all_b || self.keeps_above(running, work, trial, unit))
+    }
+
+    /// Without one more victim, and with the work, the queues above both keep what they
+    /// hold of their guarantees.
+    fn keeps_above(&self, running: &Running, work: &Work, trial: &Trial, unit: usize) -> bool {
+        let victim = running.units[unit].work;
+        let queues = self.world.queues();
+        let above = |id: &QueueId| queues.path(victim.leaf).any(|other| other == *id);
+        let mut both = queues.path(work.leaf).filter(above);
+        both.all(|id| {
+            let left = trial.rem[id.index()].minus(&victim.cost);
+            self.keeps_guarantee(id, &left.plus(&work.cost))
+        })
+    }
+
+    /// True if a queue that holds this would hold no less of its guarantee than before.
+    fn keeps_guarantee(&self, id: QueueId, after: &Resources) -> bool {
+        let (before, after) = (fine(self.order.net(id)), fine(after));
+        let guarantee = &self.order.shares().of(id).guarantee;
+        (0..DIMENSIONS).all(|d| after[d] >= before[d].min(guarantee[d]))
     }
 
     fn allows_a(&self, running: &Running, work: &Work, trial: &Trial, unit: usize) -> bool {
@@ -397,17 +579,18 @@ impl Round<'_> {
     }
 
     /// What the whole list must keep: the guarantees of the queues above claimant and
-    /// victims, and the limits above the claimant.
-    fn is_allowed_in_all(&self, work: &Work, trial: &Trial) -> bool {
-        if self.order.limited_by(work, &trial.rem).is_some() {
+    /// victims, the limits above the claimant, and the bound of a round.
+    fn is_allowed_in_all(&self, running: &Running, work: &Work, trial: &Trial) -> bool {
+        let most = self.world.policy().preemptions_per_round_max as usize;
+        let victims = trial.victims.iter();
+        let tasks: usize = victims.map(|unit| running.units[*unit].tasks.len()).sum();
+        let within = self.preemptions.len() + tasks <= most;
+        if !within || self.order.limited_by(work, &trial.rem).is_some() {
             return false;
         }
-        self.world.queues().path(work.leaf).all(|id| {
-            let after = trial.rem[id.index()].plus(&work.cost);
-            let (before, after) = (fine(self.order.net(id)), fine(&after));
-            let guarantee = &self.order.shares().of(id).guarantee;
-            trial.all_b || (0..DIMENSIONS).all(|d| after[d] >= before[d].min(guarantee[d]))
-        })
+        let mut path = self.world.queues().path(work.leaf);
+        let after = |id: QueueId| trial.rem[id.index()].plus(&work.cost);
+        trial.all_b || path.all(|id| self.keeps_guarantee(id, &after(id)))
     }
 
     /// The victims lose their places, which are kept for the head.
