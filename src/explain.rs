@@ -1,6 +1,7 @@
 //! `jero explain`: why a task waits, and what would let it run; or why it ended.
 
 mod end;
+mod reservation;
 
 use jeroboam_proto::v1;
 use serde::Serialize;
@@ -11,6 +12,7 @@ use crate::jobs;
 use crate::output::{self, Amounts, Output, Waiting};
 use crate::selector::JobId;
 use end::End;
+use reservation::Reservation;
 
 /// Says why a task waits, where, and what would let it run; or how it ended
 #[derive(Debug, clap::Args)]
@@ -42,6 +44,7 @@ struct Explanation {
     position: Option<u64>,
     refusals: Vec<Refusal>,
     shares: Vec<Share>,
+    reservation: Option<Reservation>,
     end: Option<End>,
 }
 
@@ -128,6 +131,7 @@ fn explanation(reply: v1::ExplainReply) -> Explanation {
         position: (reply.position != 0).then_some(reply.position),
         refusals: refusals.collect(),
         shares: shares.collect(),
+        reservation: reply.reservation.map(Reservation::of),
         end: reply.end.map(End::of),
     }
 }
@@ -154,6 +158,9 @@ fn table(explanation: &Explanation) -> String {
         ),
         ("position", position.unwrap_or_default()),
     ];
+    if let Some(reservation) = &explanation.reservation {
+        facts.extend(reservation.facts());
+    }
     if let Some(end) = &explanation.end {
         facts.extend(end.facts(&explanation.task));
     }

@@ -33,5 +33,7 @@ mod stopping;
 mod submissions;
 #[path = "api/tokens.rs"]
 mod tokens;
+#[path = "api/waiting.rs"]
+mod waiting;
 #[path = "api/work.rs"]
 mod work;

@@ -158,6 +158,15 @@ pub fn explanation(task: Option<v1::Task>) -> v1::ExplainReply {
             nodes: 40,
         }],
         path: vec![step("", 500), step("cms", 1_250)],
+        reservation: Some(v1::Reservation {
+            places: vec![v1::ReservedPlace {
+                site: "meyrin".into(),
+                node: "n1".into(),
+                tasks: 2,
+            }],
+            promised_ms: MORNING_MS,
+            leaving: vec![v1::Task { job: 21, index: 3 }],
+        }),
         ..Default::default()
     }
 }

@@ -1,5 +1,6 @@
 //! Why a task waits, and what would let it run; or how it ended.
 
+mod detail;
 mod end;
 
 use super::jobs::check_range;
@@ -14,7 +15,7 @@ use end::{End, failed_dependencies, finished_dependencies};
 use jeroboam_core::ids::TaskId;
 use jeroboam_core::job::{CancelledWhy, Job};
 use jeroboam_core::ranges::RangeSet;
-use jeroboam_core::reason::{Refusal, WaitingReason};
+use jeroboam_core::reason::WaitingReason;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::round::explain::explain;
 use jeroboam_core::spec::Ends;
@@ -170,21 +171,18 @@ fn explain_queued(
     reply: &mut v1::ExplainReply,
 ) -> Result<(), Rejected> {
     let explanation = explain(world, now, task)?;
+    let job = world.find_job(task.job)?;
     let mut waiting = convert::work::waiting(explanation.reason);
-    let past = world.find_job(task.job)?.tasks.past.get(&task.index);
+    detail::add(world, now, job, explanation.reason, &mut waiting);
+    let past = job.tasks.past.get(&task.index);
     if let (WaitingReason::RetryDelay, Some(at)) =
         (explanation.reason, past.and_then(|past| past.not_before))
     {
         let at = jeroboam_units::Instant(at.0);
         waiting.text = format!("{} until {at}", waiting.text);
     }
-    if explanation.reason == WaitingReason::Refused(Refusal::TooLarge)
-        && let Some(found) = world.shortage(now, &world.find_job(task.job)?.spec.needs)
-    {
-        let lacks = convert::shortage::text(world, &found);
-        waiting.text = format!("{}: {lacks}", waiting.text);
-    }
     reply.waiting = Some(waiting);
+    reply.reservation = detail::reservation(world, job, task.index);
     reply.position = explanation.ahead_in_leaf + 1;
     reply.refusals = explanation
         .refusals

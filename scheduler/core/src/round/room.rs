@@ -183,6 +183,24 @@ impl<'w> Room<'w> {
         Err(closest.closer(WaitingReason::Gang))
     }
 
+    /// For how many tasks of a class there are places now: in all, or in the one group
+    /// of nodes that has most.
+    pub fn places(&self, class: ClassId) -> i64 {
+        let needs = self.world.classes().needs(class);
+        let within = &self.world.classes().gang(class).within;
+        let mut rooms: BTreeMap<Option<Group>, i64> = BTreeMap::new();
+        for node in self.world.nodes() {
+            let group = within.as_ref().map(|within| group_of(node, within));
+            let lacks_label = matches!(group, Some(None));
+            if !lacks_label && refusal(self.world, self.now, &self.taken, needs, node).is_none() {
+                let places = needs.resources.times_in(&self.taken.free(node));
+                let room = rooms.entry(group.flatten()).or_default();
+                *room = room.saturating_add(places);
+            }
+        }
+        rooms.into_values().max().unwrap_or(0)
+    }
+
     fn find_among(
         &mut self,
         order: &Order<'_>,
