@@ -3,6 +3,9 @@
 //! Every step ends what has run its time (half to one and a half times `length`, drawn from
 //! the seed) and plans a round. Told: what each leaf held, on average over the steps, and
 //! between which bounds.
+//!
+//! `rest N`: N rounds, one a second, in which nothing ends but what is told to. Told: what
+//! each round changed, and what is held in the end.
 
 use jeroboam_core::event::Event;
 use jeroboam_core::ids::{LeaseId, QueueId};
@@ -11,6 +14,7 @@ use jeroboam_core::resources::{CPU, DIMENSIONS};
 
 use crate::runner::Runner;
 use crate::words::Words;
+use crate::{describe, tell};
 
 /// Plays the line.
 pub fn run(runner: &mut Runner, line: &Words<'_>) {
@@ -69,6 +73,30 @@ pub fn run(runner: &mut Runner, line: &Words<'_>) {
             if told.is_empty() { " nothing" } else { &told }
         ));
     }
+}
+
+/// Plays rounds in which only victims end.
+pub fn rest(runner: &mut Runner, line: &Words<'_>) {
+    let rounds: i64 = line.parse(line.word(1));
+    for round in 1..=rounds {
+        let plan = runner.plan();
+        let mut told = tell::plan(&plan, &runner.world);
+        runner.commit(&plan);
+        for told in told.drain(..) {
+            runner.say(format!("{round}: {told}"));
+        }
+        for lease in runner.open() {
+            let active = runner.world.open_attempt(lease);
+            if active.is_ok_and(|active| active.is_stopping()) {
+                let end = AttemptEnd::bare(Outcome::Stopped);
+                let ended = runner.apply(&Event::AttemptEnded { lease, end });
+                ended.expect("an open lease can end");
+            }
+        }
+        runner.now = runner.now + 1_000;
+    }
+    let sums = describe::sums(&runner.world);
+    sums.into_iter().for_each(|told| runner.say(told));
 }
 
 /// Of the dimensions, for averages.

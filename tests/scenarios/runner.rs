@@ -9,7 +9,7 @@
 //! quarantine=SPAN` · `queue NAME ..` · `queue-set NAME ..` · `submit NAME queue=.. [by=..]
 //! [request=..]` with indented `job` lines · `cancel|hold|release|retry SELECTOR` · `round
 //! [sums]` · `plan` (decides, commits nothing) · `place TASK NODE` · `starting|run|end LEASES
-//! [OUTCOME]` · `end-all OUTCOME` · `retire BATCH` · `tick SPAN` · `back SPAN` · `cycle ..`
+//! [OUTCOME]` · `end-all OUTCOME` · `retire BATCH` · `tick SPAN` · `back SPAN` · `cycle ..`, `rest N`
 //! ([`crate::cycle`]) · `show ..` · `explain TASK` · `standing LEASES`.
 
 use jeroboam_core::effect::Effect;
@@ -198,6 +198,7 @@ impl Runner {
                 self.out.extend(tell::plan(&plan, &self.world));
             }
             "cycle" => cycle::run(self, line),
+            "rest" => cycle::rest(self, line),
             "end-all" => self.end_all(line),
             "starting" | "run" | "end" => self.attempts(line),
             "standing" => {
