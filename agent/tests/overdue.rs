@@ -6,6 +6,8 @@
 #[allow(dead_code, reason = "shared with the tests of the shim")]
 mod attempt;
 
+use std::sync::{Arc, Mutex, OnceLock};
+
 use attempt::{Site, alive, exited, lines, script, shim_pid, stdout, until};
 use jeroboam_agent::attempt::boot::boottime_ms;
 use jeroboam_agent::attempt::{AttemptDir, Confinement, Outcome, Phase};
@@ -116,6 +118,52 @@ fn a_shim_that_does_its_duty_is_left_alone() {
     let (dir, record) = site.run(&lease);
     assert_eq!(record.outcome, Outcome::WalltimeExceeded);
     assert_eq!(lines(&dir, "bye"), ["bye"]);
+}
+
+/// What the driver has logged since this was first asked.
+fn logged() -> String {
+    static LOG: OnceLock<Arc<Mutex<Vec<u8>>>> = OnceLock::new();
+    let log = LOG.get_or_init(|| {
+        let log = Arc::<Mutex<Vec<u8>>>::default();
+        let kept = Arc::clone(&log);
+        let writer = move || Kept(Arc::clone(&kept));
+        tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(writer)
+            .init();
+        log
+    });
+    String::from_utf8(log.lock().unwrap().clone()).unwrap()
+}
+
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn only_a_shim_that_is_late_is_warned_of() {
+    logged();
+    let mut site = Site::new();
+    let text = "trap '' TERM; while :; do sleep 0.01; done";
+    let mut lease = script(41, Confinement::Subtree, text);
+    // The shim is at work for longer than the driver's margin.
+    (lease.walltime_ms, lease.grace_ms) = (300, 3_000);
+    assert_eq!(site.run(&lease).1.outcome, Outcome::WalltimeExceeded);
+    let text = format!("{STOP_SHIM}; trap '' TERM; while :; do kill -STOP $shim; done");
+    let mut late = script(42, Confinement::Subtree, &text);
+    (late.walltime_ms, late.grace_ms) = (300, 300);
+    assert_eq!(site.run(&late).1.outcome, Outcome::WalltimeExceeded);
+    let log = logged();
+    assert!(!log.contains("job-41["), "{log}");
+    assert!(log.contains("job-42["), "{log}");
 }
 
 fn confined(dir: &AttemptDir) -> bool {

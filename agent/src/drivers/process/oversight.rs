@@ -1,14 +1,18 @@
 //! Whether one shim does its duty, as seen from outside: a pure machine.
 //!
-//! A job without a PID namespace can stop its shim, or keep it stopped. So a
-//! shim that lets a limit pass is first woken, and if its job then still runs
-//! after its grace, shim and job are killed. `watch` performs the steps.
+//! A job without a PID namespace can stop its shim, or keep it stopped. So at
+//! every limit the shim is woken, in case it was stopped: one that is at work,
+//! and may be for all of the job's grace, does not notice. Only if the job still
+//! runs after its grace the shim is late, and at last shim and job are killed.
+//! `watch` performs the steps.
 
 use crate::attempt::{LeaseRecord, Outcome};
 use crate::shim::overdue::Overdue;
 
 /// After a limit, until the shim is woken.
 const WAKE_MARGIN_MS: i64 = 1_000;
+/// After a limit and the grace, until the shim is called late.
+const LATE_MARGIN_MS: i64 = 3_000;
 /// After a limit and the grace, until all is killed: later than the guard does.
 const KILL_MARGIN_MS: i64 = 5_000;
 /// A shim that has left no marker may still be about to start.
@@ -28,8 +32,10 @@ pub(super) struct Facts {
 pub(super) enum Step {
     /// It has time left.
     Nothing,
-    /// SIGCONT.
+    /// SIGCONT, without a word: most shims are at work.
     Wake,
+    /// SIGCONT, and say that it is late.
+    Warn,
     /// Kill shim and job; how the attempt has ended then.
     Kill(Outcome),
 }
@@ -41,7 +47,15 @@ pub(super) struct Oversight {
     walltime_ms: i64,
     /// When it was started or found.
     seen_ms: i64,
-    woken: bool,
+    stage: Stage,
+}
+
+/// What was done last about a limit that has passed.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    Trusted,
+    Woken,
+    WarnedOf,
 }
 
 impl Oversight {
@@ -56,7 +70,7 @@ impl Oversight {
             },
             walltime_ms: lease.walltime_ms,
             seen_ms: now_ms,
-            woken: false,
+            stage: Stage::Trusted,
         };
         oversight.started_at(now_ms);
         oversight
@@ -71,14 +85,20 @@ impl Oversight {
 
     /// When to look again (boottime ms).
     pub(super) fn due_ms(&self) -> Option<i64> {
-        let first = if self.woken {
-            self.limits.dead_by_ms(KILL_MARGIN_MS)
-        } else {
-            self.limits.first()
-        };
-        let (due_ms, _) = first?;
-        let margin_ms = if self.woken { 0 } else { WAKE_MARGIN_MS };
-        Some(due_ms.saturating_add(margin_ms))
+        match self.stage {
+            Stage::Trusted => self.wake_due_ms(),
+            Stage::Woken => self.late_ms(),
+            Stage::WarnedOf => self.limits.dead_by_ms(KILL_MARGIN_MS).map(|(at, _)| at),
+        }
+    }
+
+    fn wake_due_ms(&self) -> Option<i64> {
+        let (due_ms, _) = self.limits.first()?;
+        Some(due_ms.saturating_add(WAKE_MARGIN_MS))
+    }
+
+    fn late_ms(&self) -> Option<i64> {
+        self.limits.dead_by_ms(LATE_MARGIN_MS).map(|(at, _)| at)
     }
 
     /// What is to be done now. Deadlines are moved on disk, so what is known
@@ -86,19 +106,15 @@ impl Oversight {
     pub(super) fn step(&mut self, now_ms: i64, facts: Facts) -> Step {
         self.limits.contact_due_ms = facts.contact_due_ms;
         self.started_at(facts.started_boot_ms.unwrap_or(self.seen_ms + START_MAX_MS));
-        let kill_due = self.limits.dead_by_ms(KILL_MARGIN_MS);
-        let wake_due_ms = self.limits.first().map(|(due_ms, _)| due_ms);
-        match (kill_due, wake_due_ms) {
-            (Some((due_ms, outcome)), _) if due_ms <= now_ms => Step::Kill(outcome),
-            (_, Some(due_ms)) if due_ms.saturating_add(WAKE_MARGIN_MS) <= now_ms => {
-                self.woken = true;
-                Step::Wake
-            }
-            _ => {
-                self.woken = false;
-                Step::Nothing
-            }
-        }
+        let passed = |due_ms: Option<i64>| due_ms.is_some_and(|due_ms| due_ms <= now_ms);
+        let (stage, step) = match self.limits.dead_by_ms(KILL_MARGIN_MS) {
+            Some((due_ms, outcome)) if due_ms <= now_ms => (self.stage, Step::Kill(outcome)),
+            _ if passed(self.late_ms()) => (Stage::WarnedOf, Step::Warn),
+            _ if passed(self.wake_due_ms()) => (Stage::Woken, Step::Wake),
+            _ => (Stage::Trusted, Step::Nothing),
+        };
+        self.stage = stage;
+        step
     }
 
     fn started_at(&mut self, started_ms: i64) {
@@ -129,11 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_shim_is_woken_then_killed() {
+    fn a_silent_shim_is_woken_then_warned_of_then_killed() {
         let mut shim = oversight(20_000);
         assert_eq!(shim.due_ms(), Some(21_000));
         assert_eq!(shim.step(20_999, facts(50_000, 0)), Step::Nothing);
         assert_eq!(shim.step(21_000, facts(50_000, 0)), Step::Wake);
+        assert_eq!(shim.due_ms(), Some(33_000));
+        assert_eq!(shim.step(33_000, facts(50_000, 0)), Step::Warn);
         assert_eq!(shim.due_ms(), Some(35_000));
         let killed = Step::Kill(Outcome::WalltimeExceeded);
         assert_eq!(shim.step(35_000, facts(50_000, 0)), killed);

@@ -227,10 +227,10 @@ impl Watched {
         let (lease, dir) = (self.ended.lease, &self.ended.dir);
         match self.oversight.step(now_ms, facts(dir, &self.lease)) {
             Step::Nothing => {}
-            Step::Wake => {
-                tracing::warn!(%lease, "its shim should have ended the job; if it was stopped, it goes on now");
-                // It may have ended meanwhile.
-                let _ = self.pidfd.signal(Signal::SIGCONT);
+            Step::Wake => self.wake(),
+            Step::Warn => {
+                tracing::warn!(%lease, "its shim should have ended the job by now; if it was stopped, it goes on now");
+                self.wake();
             }
             Step::Kill(outcome) => {
                 tracing::error!(%lease, "its shim does not end the job; both are killed");
@@ -239,6 +239,11 @@ impl Watched {
                 let _ = self.pidfd.signal(Signal::SIGKILL);
             }
         }
+    }
+
+    fn wake(&self) {
+        // It may have ended meanwhile.
+        let _ = self.pidfd.signal(Signal::SIGCONT);
     }
 }
 
