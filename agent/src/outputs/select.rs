@@ -3,8 +3,10 @@
 //! Rules: every pattern matches at least one file; what is selected is a
 //! regular file whose real place is inside the scratch directory, so links are
 //! followed within it and never out of it, and linked directories are not
-//! searched; the number and the bytes have bounds. The job's processes are
-//! gone by now, so nothing changes underneath.
+//! searched; a name that is not UTF-8 fails where a pattern matches what can be
+//! shown of it; the number and the bytes have bounds. The job's processes are
+//! gone by now, so nothing changes underneath. That the scratch directory is the
+//! job's own is for the caller to see to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -50,7 +52,13 @@ pub(super) fn select(scratch: &Path, record: &LeaseRecord) -> Result<Vec<Selecte
                 chosen.insert(path);
             }
             None => {
-                for path in walked.iter().filter(|path| glob.matches(path)) {
+                for (path, is_text) in walked.iter().filter(|(path, _)| glob.matches(path)) {
+                    if !is_text {
+                        return Err(format!(
+                            "the output {path:?} has a name that is not UTF-8 and cannot be \
+                             reported; rename it in the job"
+                        ));
+                    }
                     found = true;
                     chosen.insert(path.clone());
                 }
@@ -112,14 +120,15 @@ fn look_at(root: &Path, path: String) -> Result<Selected, String> {
     })
 }
 
-/// Relative paths of all that is no directory.
-fn files_below(scratch: &Path) -> Result<Vec<String>, String> {
-    let unreadable = |path: &str, error: io::Error| {
+/// Relative paths of all that is no directory, and whether each is text: of one
+/// that is not, what can be shown of it.
+fn files_below(scratch: &Path) -> Result<Vec<(String, bool)>, String> {
+    let unreadable = |path: &Path, error: io::Error| {
         format!("the scratch directory cannot be searched at {path:?}: {error}")
     };
     let mut files = Vec::new();
     let mut entries = 0;
-    let mut ahead = BTreeMap::from([(String::new(), 0)]);
+    let mut ahead = BTreeMap::from([(PathBuf::new(), 0)]);
     while let Some((prefix, depth)) = ahead.pop_first() {
         let listed = std::fs::read_dir(scratch.join(&prefix));
         for entry in listed.map_err(|error| unreadable(&prefix, error))? {
@@ -128,20 +137,13 @@ fn files_below(scratch: &Path) -> Result<Vec<String>, String> {
             if entries > ENTRIES_MAX {
                 return Err(format!("there are more than {ENTRIES_MAX} files to search"));
             }
-            // A name that is no text can be matched by no pattern.
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            let path = if prefix.is_empty() {
-                name
-            } else {
-                format!("{prefix}/{name}")
-            };
+            let path = prefix.join(entry.file_name());
             let kind = entry
                 .file_type()
                 .map_err(|error| unreadable(&path, error))?;
             if !kind.is_dir() {
-                files.push(path);
+                let shown = path.to_string_lossy().into_owned();
+                files.push((shown, path.to_str().is_some()));
             } else if depth < DEPTH_MAX {
                 ahead.insert(path, depth + 1);
             } else {
