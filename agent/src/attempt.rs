@@ -34,6 +34,7 @@ pub mod record;
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::shim::tree::{self, Marks};
@@ -161,7 +162,9 @@ impl AttemptDir {
         let lock = new.join(LOCK);
         fs::File::create(&lock).map_err(AttemptError::io("create", &lock))?;
         durable::set_aside(&new.join(EXIT), EXIT_BYTES)?;
-        durable::write_new(&new.join(LEASE), &encode(lease))?;
+        let scratch = inode(&new.join(SCRATCH))?;
+        let stored = Stored { lease, scratch };
+        durable::write_new(&new.join(LEASE), &encode(&stored))?;
         durable::sync_dir(&new)?;
         fs::rename(&new, &path).map_err(AttemptError::io("move into place", &path))?;
         durable::sync_dir(root)?;
@@ -200,6 +203,22 @@ impl AttemptDir {
     /// The job's working directory.
     pub fn scratch(&self) -> PathBuf {
         self.path.join(SCRATCH)
+    }
+
+    /// Whether the scratch directory is the one that was made for the attempt:
+    /// the job may have put another, or a link, in its place.
+    pub(crate) fn has_own_scratch(&self) -> Result<bool, AttemptError> {
+        let path = self.scratch();
+        let there = match fs::symlink_metadata(&path) {
+            Ok(there) => there,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(AttemptError::io("look at", &path)(e)),
+        };
+        let around = fs::metadata(&self.path).map_err(AttemptError::io("look at", &self.path))?;
+        let made: Option<Made> = self.read_optional(LEASE)?;
+        // An agent of an earlier version did not write it down.
+        let made = made.and_then(|made| made.scratch).unwrap_or(there.ino());
+        Ok(there.is_dir() && there.dev() == around.dev() && there.ino() == made)
     }
 
     /// The job's directory for temporary files, beside the scratch directory
@@ -483,6 +502,27 @@ fn remove_tree(path: &Path) -> Result<(), AttemptError> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(AttemptError::io("remove", path)(e)),
         _ => Ok(()),
     }
+}
+
+/// The lease record on the disk.
+#[derive(serde::Serialize)]
+struct Stored<'a> {
+    #[serde(flatten)]
+    lease: &'a LeaseRecord,
+    /// The inode of the scratch directory.
+    scratch: u64,
+}
+
+/// What is in it besides the lease.
+#[derive(serde::Deserialize)]
+struct Made {
+    #[serde(default)]
+    scratch: Option<u64>,
+}
+
+fn inode(path: &Path) -> Result<u64, AttemptError> {
+    let there = fs::metadata(path).map_err(AttemptError::io("look at", path))?;
+    Ok(there.ino())
 }
 
 fn encode<T: serde::Serialize>(record: &T) -> Vec<u8> {

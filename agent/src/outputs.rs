@@ -111,6 +111,14 @@ fn outputs(dir: &AttemptDir, record: &LeaseRecord) -> Result<Vec<Kept>, String> 
     if record.outputs.is_empty() {
         return Ok(Vec::new());
     }
+    // Else a link, or another directory in its place, would lead out of it.
+    if !dir.has_own_scratch().map_err(|error| error.to_string())? {
+        return Err(
+            "the scratch directory was removed or replaced while the job ran; a job may change \
+             what is in it, not the directory itself"
+                .to_owned(),
+        );
+    }
     let selected = select::select(&dir.scratch(), record)?.into_iter();
     let kept = selected.map(|output| {
         let (digest, size_bytes) = digest_of_file(&output.place)

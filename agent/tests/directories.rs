@@ -15,6 +15,37 @@ use v1::outcome::Kind as Outcome;
 use v1::scheduler_message::Kind as Down;
 
 #[tokio::test]
+async fn a_scratch_directory_that_was_replaced_has_no_outputs() {
+    let (dir, peer, _agent, mut session) = begun().await;
+    let site = dir.path().join("site");
+    std::fs::create_dir(&site).unwrap();
+    std::fs::write(site.join("passwd"), "secret\n").unwrap();
+    let (to, from) = (site.display(), "$JERO_SCRATCH");
+    for (job, how) in [
+        (1, format!("rm -rf {from}; ln -s {to} {from}")),
+        (
+            2,
+            format!("rm -rf {from}; cp -r {to} {to}.2; mv {to}.2 {from}"),
+        ),
+        (
+            3,
+            format!("mv {from} {from}.away; mkdir {from}; cp {to}/passwd {from}"),
+        ),
+    ] {
+        let mut grant = script(job, &how);
+        grant.outputs = vec!["passwd".to_owned()];
+        session.say(Down::Grant(grant)).await;
+        let ended = outcome(&session.end().await);
+        let Outcome::OutputsFailed(message) = ended else {
+            panic!("{how}: was to fail, not {ended:?}");
+        };
+        assert!(message.contains("scratch directory was"), "{message}");
+        session.ack(lease(job)).await;
+    }
+    assert_eq!(peer.store().whole.len(), 0, "nothing was sent");
+}
+
+#[tokio::test]
 async fn an_output_whose_name_is_no_text_fails_the_attempt() {
     let (_dir, peer, _agent, mut session) = begun().await;
     for (job, path, pattern, named) in [
