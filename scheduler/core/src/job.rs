@@ -18,7 +18,7 @@ use crate::spec::{File, JobSpec};
 use crate::time::TimeMs;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What one submission brought, while it is in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -392,23 +392,20 @@ impl Job {
         }
     }
 
-    /// The tasks that go next at once: the gang, or the first that waits at `from` or
-    /// behind, of those that are not `taken` yet.
-    pub fn next_tasks(&self, size: u32, from: u32, taken: &BTreeSet<u32>) -> Option<Vec<u32>> {
+    /// The tasks that go next at once: the gang, or the first that waits, of those that
+    /// are not `taken` yet.
+    pub fn next_tasks(&self, size: u32, taken: &RangeSet) -> Option<Vec<u32>> {
         if size > 1 {
-            let free = |index: &u32| !taken.contains(index);
+            let free = |index: &u32| !taken.contains(*index);
             let members: Vec<u32> = self.tasks.gang.iter().filter(free).collect();
             return (members.len() == size as usize).then_some(members);
         }
-        let mut from = from;
+        let mut from = 0;
         loop {
             let index = self.tasks.queued.first_from(from)?;
-            from = self.tasks.delayed.gap_from(index);
+            from = taken.gap_from(self.tasks.delayed.gap_from(index));
             if from == index {
-                if !taken.contains(&index) {
-                    return Some(vec![index]);
-                }
-                from = index + 1;
+                return Some(vec![index]);
             }
         }
     }

@@ -36,7 +36,7 @@ use crate::world::World;
 use barrier::Stopped;
 use order::{Head, Order};
 use reclaim::Running;
-use reserve::{Booking, Tried};
+use reserve::{Booking, NODES_SMALL, Tried};
 use room::Room;
 
 /// What a round decided.
@@ -87,19 +87,20 @@ pub fn plan_round(world: &mut World, now: TimeMs) -> Plan {
     if world.is_quiet() {
         return Plan::nothing();
     }
-    let plan = world.with_caches(|world, index, soonest| {
+    let (plan, edge) = world.with_caches(|world, index, soonest| {
         let mut round = Round::new(world, now, index, soonest);
         round.renew_reservations();
         let complete = round.place_in_order();
         if complete {
             round.serve_guarantees();
         }
+        let edge = round.next_edge();
         let plan = round.into_plan(complete);
         index.settle();
-        plan
+        (plan, edge)
     });
     if plan.is_empty() && plan.complete {
-        world.fall_quiet();
+        world.fall_quiet(edge);
     }
     plan
 }
@@ -115,7 +116,7 @@ struct Round<'w> {
     /// Free in the pool.
     free: Resources,
     least: Resources,
-    nodes_small: bool,
+    nodes_known: usize,
     running: Option<Running>,
     soonest: &'w mut Soonest,
     placements: Vec<Placement>,
@@ -139,13 +140,15 @@ impl<'w> Round<'w> {
             room,
             bookings: Vec::new(),
             stopped: Vec::new(),
-            nodes_small: false,
+            nodes_known: world.nodes().iter().filter(|node| node.is_known()).count(),
             running: None,
             soonest,
             placements: Vec::new(),
             preemptions: Vec::new(),
         };
-        round.nodes_small = round.few_nodes();
+        if round.nodes_known <= NODES_SMALL {
+            round.order.let_short_work_pass();
+        }
         round
     }
 
@@ -171,6 +174,7 @@ impl<'w> Round<'w> {
             match self.reserve(&first) {
                 Tried::Reserved => self.update_barrier(),
                 Tried::Nowhere => self.order.block(first.class),
+                Tried::PassedOver => self.order.shut(&first),
                 Tried::Full => self.stop_others(&first),
             }
         }

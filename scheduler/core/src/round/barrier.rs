@@ -7,6 +7,7 @@
 
 use crate::ids::QueueId;
 use crate::resources::{DIMENSIONS, Resources};
+use crate::time::TimeMs;
 
 /// Work is kept out by a closed resource of which it asks for at least the eighth
 /// part, relative to the pool, of what it asks most of.
@@ -32,6 +33,8 @@ pub struct HeldBack {
     pub owner: Work,
     /// How much.
     pub amount: Resources,
+    /// From when on it is needed.
+    pub until: TimeMs,
 }
 
 /// Somebody whose turn it is, and the resources that are closed for that.
@@ -53,14 +56,23 @@ pub struct Work {
 }
 
 impl Barrier {
-    /// Which resources are closed, as far as those count of whom `counts` says so.
-    pub fn closed(&self, counts: impl Fn(&Work) -> bool) -> [bool; DIMENSIONS] {
+    /// Which resources are closed, as far as those count of whom `counts` says so; it is
+    /// told from when on room is needed, where some is held back.
+    pub fn closed(&self, counts: impl Fn(&Work, Option<TimeMs>) -> bool) -> [bool; DIMENSIONS] {
         let mut open = self.free;
-        for held in self.held_back.iter().filter(|held| counts(&held.owner)) {
+        for held in self
+            .held_back
+            .iter()
+            .filter(|held| counts(&held.owner, Some(held.until)))
+        {
             open -= &held.amount;
         }
         let mut closed = std::array::from_fn(|d| self.least[d] > 0 && 2 * open[d] < self.least[d]);
-        for stopped in self.stopped.iter().filter(|stopped| counts(&stopped.owner)) {
+        for stopped in self
+            .stopped
+            .iter()
+            .filter(|stopped| counts(&stopped.owner, None))
+        {
             for (closed, also) in closed.iter_mut().zip(&stopped.closed) {
                 *closed |= also;
             }

@@ -148,6 +148,12 @@ impl<'w> Reasons<'w> {
         }
     }
 
+    /// The one reason why the first queued task of a job waits; `None` where none is.
+    pub fn of_job(&mut self, job: &Job) -> Option<WaitingReason> {
+        let index = job.tasks.queued.first()?;
+        Some(self.of_task(TaskId { job: job.id, index }))
+    }
+
     /// The one reason why queued tasks of a class in a leaf wait, but for those for which
     /// room is kept.
     pub fn of_class(&mut self, leaf: QueueId, class: ClassId) -> WaitingReason {

@@ -33,6 +33,7 @@ use super::share::{Shares, fine};
 use crate::ids::{ClassId, JobId, QueueId};
 use crate::job::Job;
 use crate::queue::Queue;
+use crate::ranges::RangeSet;
 use crate::resources::{DIMENSIONS, Resources};
 use crate::time::TimeMs;
 use crate::world::World;
@@ -67,29 +68,24 @@ pub struct Order<'a> {
     shut: BTreeSet<(QueueId, ClassId)>,
     barrier: Barrier,
     closed: [bool; DIMENSIONS],
+    /// Closed, whatever work need not respect.
+    closed_to_all: [bool; DIMENSIONS],
     /// Held, less what is on its way out, plus what room is being freed for: what
     /// guarantees go by.
     net: Vec<Resources>,
     /// On its way out.
     leaving: Vec<Resources>,
     guarantees: bool,
+    short_passes: bool,
+    now: TimeMs,
     /// Heads beyond a limit count: reclaiming may keep them inside.
     beyond_limits: bool,
     /// All heads are to be found anew before the next question.
     stale: bool,
-    used: BTreeMap<JobId, Used>,
+    /// Of each job, the tasks that are placed or for which room is kept.
+    taken: BTreeMap<JobId, RangeSet>,
     /// Of leaves: who may still go.
     lines: Vec<Line>,
-}
-
-/// What this round has taken of a job.
-#[derive(Debug, Default)]
-struct Used {
-    /// The tasks below are placed, or do not wait.
-    from: u32,
-    placed: u64,
-    /// Room is kept for these, or they were placed there.
-    reserved: BTreeSet<u32>,
 }
 
 impl<'a> Order<'a> {
@@ -112,20 +108,22 @@ impl<'a> Order<'a> {
             shut: BTreeSet::new(),
             barrier: Barrier::default(),
             closed: [false; DIMENSIONS],
+            closed_to_all: [false; DIMENSIONS],
             net: Vec::new(),
             leaving: leaving(world),
             beyond_limits: false,
             stale: true,
+            short_passes: false,
+            now,
             guarantees: world
                 .queues()
                 .iter()
                 .any(|queue| !queue.spec.guarantee.is_zero()),
-            used: BTreeMap::new(),
+            taken: BTreeMap::new(),
             lines: (0..queues).map(|_| Line::default()).collect(),
         };
         let held = order.charged.iter().zip(&order.leaving);
         order.net = held.map(|(held, leaving)| held.minus(leaving)).collect();
-        order.stale = true;
         order
     }
 
@@ -225,19 +223,30 @@ impl<'a> Order<'a> {
         inside || (self.is_below(mine, &work.cost) && self.is_served(theirs, &other.cost))
     }
 
-    /// True if work has to wait for others' reservations to come true.
-    pub fn is_kept_out(&self, work: &Work) -> bool {
-        let closed = if self.has_claim(work) {
-            self.barrier.closed(|other| !self.ignores(work, other))
-        } else {
-            self.closed
-        };
-        keeps_out(&closed, &work.cost, &self.shares.pool)
+    /// Work passes room that is held back if it ends before that is needed: where there
+    /// are few nodes, it would else stand idle.
+    pub fn let_short_work_pass(&mut self) {
+        self.short_passes = true;
+        self.stale = true;
     }
 
-    /// Who is kept from going by room that is kept.
-    pub fn barrier(&self) -> &Barrier {
-        &self.barrier
+    /// True if work has to wait for others' reservations to come true.
+    fn is_kept_out(&self, work: &Work, class: ClassId) -> bool {
+        let pool = &self.shares.pool;
+        if !keeps_out(&self.closed, &work.cost, pool) {
+            return false;
+        }
+        let claim = self.has_claim(work);
+        let walltime_ms = self.world.classes().needs(class).walltime_ms;
+        let end = self.now + walltime_ms.saturating_add(self.world.policy().grace_ms);
+        let ends_before =
+            |until: Option<TimeMs>| self.short_passes && until.is_some_and(|until| end <= until);
+        if !claim && !self.short_passes {
+            return true;
+        }
+        let counts =
+            |other: &Work, until| !(ends_before(until) || (claim && self.ignores(work, other)));
+        keeps_out(&self.barrier.closed(counts), &work.cost, pool)
     }
 
     /// The work that goes next; `None` when nothing is left to try.
@@ -280,11 +289,10 @@ impl<'a> Order<'a> {
     /// Some leaf's head, if there is one.
     pub fn any_head(&mut self) -> Option<Head> {
         self.settle();
-        let mut leaves = self
-            .world
-            .queues()
-            .iter()
-            .filter(|queue| queue.children.is_empty());
+        let queues = self.world.queues();
+        let open =
+            |queue: &&Queue| queue.children.is_empty() && queues.cordoned(queue.id).is_none();
+        let mut leaves = queues.iter().filter(open);
         leaves.find_map(|queue| self.heads[queue.id.index()].map(|(head, _)| head))
     }
 
@@ -344,37 +352,27 @@ impl<'a> Order<'a> {
         if self.beyond_limits {
             return;
         }
-        let closed = barrier.closed(|_| true);
-        let other = closed != self.closed || (self.guarantees && barrier != self.barrier);
+        let closed = barrier.closed(|_, _| true);
+        // Claims count only what they have to respect: between this and all.
+        let least = barrier.closed(|_, _| false);
+        let some_count_less = self.guarantees || self.short_passes;
+        let changed = closed != self.closed || least != self.closed_to_all;
+        self.stale |= changed || (some_count_less && closed != least);
         self.barrier = barrier;
         self.closed = closed;
-        if other {
-            self.stale = true;
-        }
+        self.closed_to_all = least;
     }
 
     /// So much less is free in the pool.
     pub fn take_free(&mut self, amount: &Resources) {
         self.barrier.free -= amount;
-        let closed = self.barrier.closed(|_| true);
-        if !self.beyond_limits && closed != self.closed {
-            self.closed = closed;
-            self.stale = true;
-        }
+        let barrier = std::mem::take(&mut self.barrier);
+        self.set_barrier(barrier);
     }
 
     /// Takes a head's tasks out of the order; they are placed, and its queues charged.
     pub fn place(&mut self, head: &Head, tasks: &[u32]) {
-        let used = self.used.entry(head.job).or_default();
-        used.from = tasks
-            .last()
-            .map_or(used.from, |last| used.from.max(last + 1));
-        if tasks.len() > 1 {
-            // The gang is gone; the others come one by one.
-            used.reserved.extend(tasks);
-        } else {
-            used.placed += 1;
-        }
+        self.mark_taken(head.job, tasks);
         let cost = self.cost(head);
         self.charge(head.leaf, &cost);
         for queue in self.world.queues().path(head.leaf) {
@@ -390,8 +388,7 @@ impl<'a> Order<'a> {
 
     /// Takes tasks out of the order for which room is kept, and charges their queues.
     pub fn reserve(&mut self, leaf: QueueId, job: JobId, tasks: &[u32], cost: &Resources) {
-        let used = self.used.entry(job).or_default();
-        used.reserved.extend(tasks);
+        self.mark_taken(job, tasks);
         self.charge(leaf, cost);
         self.refresh_path(leaf);
     }
@@ -405,23 +402,28 @@ impl<'a> Order<'a> {
         self.refresh_path(leaf);
     }
 
-    /// Gives up what [`Order::reserve`] did; the tasks are in the order again.
-    pub fn unreserve(&mut self, leaf: QueueId, job: JobId, tasks: &[u32], cost: &Resources) {
-        let used = self.used.entry(job).or_default();
+    /// Gives up what [`Order::reserve`] did; the tasks of the class are in the order
+    /// again.
+    pub fn unreserve(&mut self, work: &Work, job: JobId, tasks: &[u32], class: ClassId) {
+        let taken = self.taken.entry(job).or_default();
         tasks.iter().for_each(|task| {
-            used.reserved.remove(task);
+            taken.remove(*task);
         });
-        used.from = tasks
-            .first()
-            .map_or(used.from, |first| used.from.min(*first));
-        for queue in self.world.queues().path(leaf) {
-            self.charged[queue.index()] -= cost;
+        for queue in self.world.queues().path(work.leaf) {
+            self.charged[queue.index()] -= &work.cost;
         }
         if let Some(job) = self.world.jobs().get(&job) {
-            self.line_up(leaf, job.class, job);
+            self.line_up(work.leaf, class, job);
         }
         self.shut.clear();
         self.stale = true;
+    }
+
+    fn mark_taken(&mut self, job: JobId, tasks: &[u32]) {
+        let taken = self.taken.entry(job).or_default();
+        tasks.iter().for_each(|task| {
+            taken.insert(*task);
+        });
     }
 
     fn charge(&mut self, leaf: QueueId, cost: &Resources) {
@@ -569,7 +571,7 @@ impl<'a> Order<'a> {
             };
             if !self.has_unit(job, class) || !self.may_start(&head, job) {
                 self.lines[queue.id.index()].spend(queue);
-            } else if self.is_kept_out(&work) {
+            } else if self.is_kept_out(&work, class) {
                 self.lines[queue.id.index()].pass_over();
             } else if !self.beyond_limits && !self.within_limits(queue.id, &work.cost) {
                 self.shut.insert((queue.id, class));
@@ -581,7 +583,7 @@ impl<'a> Order<'a> {
 
     /// True if tasks of a job may go, at once as many as its class says.
     fn has_unit(&self, job: &Job, class: ClassId) -> bool {
-        match self.used.get(&job.id) {
+        match self.taken.get(&job.id) {
             None => job.ready().tasks >= self.world.classes().gang(class).size.into(),
             Some(_) => self.unit(job, class).is_some(),
         }
@@ -590,14 +592,12 @@ impl<'a> Order<'a> {
     /// The tasks of a job that go next at once.
     fn unit(&self, job: &Job, class: ClassId) -> Option<Vec<u32>> {
         let size = self.world.classes().gang(class).size;
-        let ready = job.ready();
-        let nothing = Used::default();
-        let used = self.used.get(&job.id).unwrap_or(&nothing);
-        let taken = used.placed + used.reserved.len() as u64;
-        if ready.tasks < taken + u64::from(size) {
+        let nothing = RangeSet::default();
+        let taken = self.taken.get(&job.id).unwrap_or(&nothing);
+        if job.ready().tasks < taken.len() + u64::from(size) {
             return None;
         }
-        job.next_tasks(size, used.from, &used.reserved)
+        job.next_tasks(size, taken)
     }
 
     /// Rule 8: where the policy asks for it, what nothing may preempt stays inside the

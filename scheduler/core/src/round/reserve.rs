@@ -10,18 +10,19 @@ use super::Round;
 use super::barrier::{Barrier, HeldBack, Stopped, Work};
 use super::feasible::will_take;
 use super::order::{Head, is_about};
-use super::room::Kept;
+use super::room::{Group, Kept, group_of};
 use super::share::fine;
 use crate::ids::{ClassId, NodeId, QueueId};
 use crate::reservation::{Place, Reservation};
 use crate::resources::{DIMENSIONS, GPU, Resources};
 use crate::site::Node;
 use crate::soonest::BLOCK;
+use crate::spec::Within;
 use crate::time::TimeMs;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where there are so few nodes, [`HOLD_SMALL_PERMILLE`] is held back at most.
-const NODES_SMALL: usize = 20;
+pub(super) const NODES_SMALL: usize = 20;
 /// See [`NODES_SMALL`].
 const HOLD_SMALL_PERMILLE: u32 = 100;
 /// There is a reservation for so many nodes at most, whatever the policy allows.
@@ -41,6 +42,8 @@ pub enum Tried {
     Reserved,
     /// No node will ever have room as things are.
     Nowhere,
+    /// Only where room is kept for others, whom it must respect; or the policy keeps none.
+    PassedOver,
     /// As many nodes are kept as may be.
     Full,
 }
@@ -54,14 +57,21 @@ impl Round<'_> {
                 self.book(booking, self.now);
             }
         }
-        let mut position = 0;
-        while position < self.bookings.len() {
+        // Others may fall or come while one is looked at.
+        let each = |booking: &Booking| (booking.reservation.job, booking.reservation.tasks[0]);
+        for whose in self.bookings.iter().map(each).collect::<Vec<_>>() {
+            let Some(position) = self
+                .bookings
+                .iter()
+                .position(|booking| each(booking) == whose)
+            else {
+                continue;
+            };
             match self.renew(position) {
-                Renewed::Waits(until) => {
+                Renewed::Waits(until) if !self.bookings[position].reservation.freed => {
                     self.keep(position, until);
-                    position += 1;
                 }
-                Renewed::Started => {}
+                Renewed::Waits(_) | Renewed::Started => {}
                 Renewed::Falls => self.unbook(position),
             }
         }
@@ -123,9 +133,10 @@ impl Round<'_> {
         if booking.reservation.freed {
             self.order.free_no_more_for(&booking.work);
         }
-        let (job, leaf) = (booking.reservation.job, booking.work.leaf);
+        let job = booking.reservation.job;
         let tasks = &booking.reservation.tasks;
-        self.order.unreserve(leaf, job, tasks, &booking.work.cost);
+        self.order
+            .unreserve(&booking.work, job, tasks, booking.class);
     }
 
     fn close(&mut self, position: usize) -> Booking {
@@ -185,7 +196,8 @@ impl Round<'_> {
             self.keep(position, self.now);
         }
         match self.soonest(&booking) {
-            Some(until) if until <= booking.reservation.promised.max(self.now) => {
+            // What is over its walltime limit may end at any moment: that is no delay.
+            Some(until) if until <= booking.reservation.promised.max(self.now + 1) => {
                 Renewed::Waits(until)
             }
             _ => Renewed::Falls,
@@ -272,12 +284,25 @@ impl Round<'_> {
             leaf: head.leaf,
             cost: self.order.cost(head),
         };
-        let Some((places, until)) = self.soonest_places(&work, head.class, gang.size) else {
-            return Tried::Nowhere;
+        let found = match &gang.within {
+            None => self.soonest_places(&work, head.class, gang.size),
+            Some(within) => self.soonest_within(&work, head.class, gang.size, within),
         };
-        if gang.within.is_some() {
-            // Only whole groups would do; they wait for room that comes about by itself.
-            return Tried::Full;
+        let Some((places, until)) = found else {
+            let others = self
+                .room
+                .kept
+                .keys()
+                .any(|node| !self.may_keep(&work, *node));
+            return if others {
+                Tried::PassedOver
+            } else {
+                Tried::Nowhere
+            };
+        };
+        if self.world.policy().reservations_max == 0 {
+            // Nobody waits for room: whoever fits goes.
+            return Tried::PassedOver;
         }
         let taken_over: Vec<NodeId> = places
             .iter()
@@ -331,7 +356,7 @@ impl Round<'_> {
         size: u32,
     ) -> Option<(Vec<Place>, TimeMs)> {
         let needs = self.world.classes().needs(class);
-        let mut soonest: BTreeSet<(TimeMs, bool, NodeId, u32)> = BTreeSet::new();
+        let mut soonest: BTreeSet<Soon> = BTreeSet::new();
         for (bound, block) in self.soonest.blocks(self.world, &needs.resources) {
             let worst = soonest.last().filter(|_| soonest.len() >= size as usize);
             if worst.is_some_and(|(at, ..)| bound > *at) {
@@ -346,16 +371,30 @@ impl Round<'_> {
                 }
             }
         }
-        if soonest.len() < size as usize {
-            return None;
+        places_of(soonest, size)
+    }
+
+    /// The same inside one group of nodes that have something in common: the one where
+    /// that is soonest.
+    fn soonest_within(
+        &self,
+        work: &Work,
+        class: ClassId,
+        size: u32,
+        within: &Within,
+    ) -> Option<(Vec<Place>, TimeMs)> {
+        let mut groups: BTreeMap<Group, BTreeSet<Soon>> = BTreeMap::new();
+        for node in self.world.nodes() {
+            if let Some(group) = group_of(node, within)
+                && self.may_keep(work, node.id)
+            {
+                self.add_soonest(groups.entry(group).or_default(), class, size, node);
+            }
         }
-        let until = soonest.last()?.0;
-        let mut places: BTreeMap<NodeId, u32> = BTreeMap::new();
-        for (_, _, node, _) in soonest {
-            *places.entry(node).or_default() += 1;
-        }
-        let place = |(node, tasks)| Place { node, tasks };
-        Some((places.into_iter().map(place).collect(), until))
+        let found = groups
+            .into_values()
+            .filter_map(|soonest| places_of(soonest, size));
+        found.min_by_key(|(_, until)| *until)
     }
 
     /// True if room may be kept on a node for work: none is, or only for those whom it
@@ -367,13 +406,7 @@ impl Round<'_> {
 
     /// Adds when one, two, … tasks fit on a node, as far as that is soon enough. What
     /// needs no gpu goes to nodes with gpus last.
-    fn add_soonest(
-        &self,
-        soonest: &mut BTreeSet<(TimeMs, bool, NodeId, u32)>,
-        class: ClassId,
-        size: u32,
-        node: &Node,
-    ) {
+    fn add_soonest(&self, soonest: &mut BTreeSet<Soon>, class: ClassId, size: u32, node: &Node) {
         let needs = self.world.classes().needs(class);
         let capacity = &node.report.capacity;
         let gpus = needs.resources[GPU] == 0 && capacity[GPU] > 0;
@@ -390,18 +423,10 @@ impl Round<'_> {
         }
     }
 
-    fn nodes_known(&self) -> usize {
-        self.world
-            .nodes()
-            .iter()
-            .filter(|node| node.is_known())
-            .count()
-    }
-
     /// Nodes that may be kept: fewer where there are few.
     fn reservations_max(&self) -> usize {
         let most = self.world.policy().reservations_max as usize;
-        most.min((self.nodes_known() / NODES_PER_RESERVATION).max(1))
+        most.min((self.nodes_known / NODES_PER_RESERVATION).max(1))
     }
 
     /// The resources that a head is about are closed to those who must respect it.
@@ -412,6 +437,11 @@ impl Round<'_> {
             leaf: head.leaf,
             cost,
         };
+        if self.stopped.iter().any(|stopped| stopped.owner == owner) {
+            // Others like it have been before it: nothing is left to close.
+            self.order.shut(head);
+            return;
+        }
         let closed = std::array::from_fn(|d| is_about(&cost, &pool, d));
         self.stopped.push(Stopped { owner, closed });
         self.update_barrier();
@@ -423,6 +453,7 @@ impl Round<'_> {
         let held_back = self.bookings.iter().map(|booking| HeldBack {
             owner: booking.work,
             amount: self.held_back(booking, &mut freed),
+            until: self.needed_from(booking),
         });
         let barrier = Barrier {
             free: self.free,
@@ -433,13 +464,33 @@ impl Round<'_> {
         self.order.set_barrier(barrier);
     }
 
+    /// When the first reservation falls or starts by time alone.
+    pub(super) fn next_edge(&self) -> Option<TimeMs> {
+        let waits = self
+            .bookings
+            .iter()
+            .filter(|booking| !booking.reservation.freed);
+        let edges = waits.map(|booking| self.needed_from(booking).max(self.now + 1));
+        edges.min()
+    }
+
+    /// From when on a booking's room is needed; what is being freed is at once.
+    fn needed_from(&self, booking: &Booking) -> TimeMs {
+        let kept = booking.reservation.places.first();
+        let kept = kept.and_then(|place| self.room.kept.get(&place.node));
+        match kept {
+            Some(kept) if !kept.freed => kept.until,
+            _ => self.now,
+        }
+    }
+
     /// What is held back in the pool for a booking: what is free on its nodes and will
     /// be needed, and a part of what it asks for at least.
     ///
     /// Room that is being freed is counted once a node: `freed` says for which it is.
     fn held_back(&self, booking: &Booking, freed: &mut BTreeMap<NodeId, ()>) -> Resources {
         let mut permille = self.world.policy().hold_permille;
-        if self.nodes_small {
+        if self.nodes_known <= NODES_SMALL {
             permille = permille.min(HOLD_SMALL_PERMILLE);
         }
         let mut sum = Resources::ZERO;
@@ -464,10 +515,23 @@ impl Round<'_> {
         }
         sum
     }
+}
 
-    pub(super) fn few_nodes(&self) -> bool {
-        self.nodes_known() <= NODES_SMALL
+/// When a node has room for so many tasks; those with gpus that are not asked for last.
+type Soon = (TimeMs, bool, NodeId, u32);
+
+/// The first places of as many tasks as there are, and when the last has room.
+fn places_of(soonest: BTreeSet<Soon>, size: u32) -> Option<(Vec<Place>, TimeMs)> {
+    if soonest.len() < size as usize {
+        return None;
     }
+    let until = soonest.last()?.0;
+    let mut places: BTreeMap<NodeId, u32> = BTreeMap::new();
+    for (_, _, node, _) in soonest {
+        *places.entry(node).or_default() += 1;
+    }
+    let place = |(node, tasks)| Place { node, tasks };
+    Some((places.into_iter().map(place).collect(), until))
 }
 
 /// What became of a reservation.

@@ -32,7 +32,7 @@ pub struct Room<'w> {
     /// Classes of which no node without kept room takes a task any more.
     failed: BTreeMap<ClassId, WaitingReason>,
     /// Classes of gangs for which there is not enough room any more.
-    failed_gangs: BTreeMap<ClassId, WaitingReason>,
+    failed_gangs: BTreeMap<(QueueId, ClassId), WaitingReason>,
 }
 
 /// Room that is kept on a node.
@@ -102,7 +102,7 @@ impl<'w> Room<'w> {
     /// # Errors
     /// Why there is not.
     pub fn find(&mut self, order: &Order<'_>, head: &Head) -> Result<Found, WaitingReason> {
-        if let Some(reason) = self.failed_gangs.get(&head.class) {
+        if let Some(reason) = self.failed_gangs.get(&(head.leaf, head.class)) {
             return Err(*reason);
         }
         let gang = self.world.classes().gang(head.class);
@@ -113,7 +113,7 @@ impl<'w> Room<'w> {
         if let Err(reason) = found
             && gang.size > 1
         {
-            self.failed_gangs.insert(head.class, reason);
+            self.failed_gangs.insert((head.leaf, head.class), reason);
         }
         found
     }
@@ -500,10 +500,10 @@ impl<'w> Room<'w> {
 
 /// What nodes have in common.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Group(crate::ids::SiteId, String);
+pub struct Group(crate::ids::SiteId, String);
 
 /// The group of a node; `None` where it lacks the label.
-fn group_of(node: &Node, within: &Within) -> Option<Group> {
+pub fn group_of(node: &Node, within: &Within) -> Option<Group> {
     if !node.is_known() {
         return None;
     }

@@ -3,16 +3,18 @@
 use super::{Timer, World};
 use crate::effect::Effect;
 use crate::event::{Placement, Preemption};
-use crate::ids::{JobId, LeaseId, TaskId};
+use crate::ids::{JobId, LeaseId, QueueId, TaskId};
 use crate::job::transition::{Next, after_attempt};
 use crate::job::{
     Active, ActiveState, AttemptEnd, AttemptRecord, CancelledWhy, Outcome, Past, StopWhy,
 };
 use crate::ranges::RangeSet;
 use crate::rejected::Rejected;
-use crate::reservation::Reservation;
-use crate::time::TimeMs;
+use crate::reservation::{Place, Reservation};
+use crate::resources::Resources;
 use crate::round::feasible::{Taken, refusal, worst_cost_micro_eur};
+use crate::site::Node;
+use crate::time::TimeMs;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl World {
@@ -26,7 +28,9 @@ impl World {
     ) -> Result<Vec<Effect>, Rejected> {
         self.check_plan(placements)?;
         self.check_gangs(placements)?;
+        self.check_limits(placements)?;
         self.check_preemptions(preemptions)?;
+        self.check_reservations(reservations.unwrap_or_default())?;
         let mut effects = Vec::new();
         for Preemption { task, by } in preemptions {
             self.stop(*task, StopWhy::Preempted { by: *by }, &mut effects);
@@ -38,10 +42,57 @@ impl World {
         Ok(effects)
     }
 
+    /// No queue comes beyond its limit.
+    fn check_limits(&self, placements: &[Placement]) -> Result<(), Rejected> {
+        let mut held: BTreeMap<QueueId, Resources> = BTreeMap::new();
+        for Placement { task, .. } in placements {
+            let job = self.find_job(task.job)?;
+            for id in self.queues.path(job.queue) {
+                let queue = self.queues.queue(id);
+                let held = held.entry(id).or_insert(queue.held);
+                *held += job.resources();
+                if queue.spec.limit.exceeded(held, job.resources()) {
+                    let why = format!("{} would hold more than its limit", queue.spec.name);
+                    return Err(Rejected::Unplaceable { task: *task, why });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Room is kept for jobs that are there, on nodes that are there, for as many tasks
+    /// as it is for.
+    fn check_reservations(&self, reservations: &[Reservation]) -> Result<(), Rejected> {
+        for reservation in reservations {
+            self.find_job(reservation.job)?;
+            let places: usize = reservation
+                .places
+                .iter()
+                .map(|place| place.tasks as usize)
+                .sum();
+            let there = |place: &Place| {
+                let node = self.nodes.get(place.node.index());
+                node.is_some_and(Node::is_known)
+            };
+            let all = reservation.places.iter().all(there);
+            if !all || places != reservation.tasks.len() || places == 0 {
+                let index = reservation.tasks.first().copied().unwrap_or_default();
+                let job = reservation.job;
+                let why = "its reservation is not of places that there are".into();
+                return Err(Rejected::Unplaceable {
+                    task: TaskId { job, index },
+                    why,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Whoever is to lose a place holds one, may lose it, and is not leaving already;
     /// of a gang all are.
     fn check_preemptions(&self, preemptions: &[Preemption]) -> Result<(), Rejected> {
         let victims: BTreeSet<TaskId> = preemptions.iter().map(|victim| victim.task).collect();
+        let mut seen = BTreeSet::new();
         for Preemption { task, by } in preemptions {
             let refuse = |why: &str| Rejected::Unplaceable {
                 task: *task,
@@ -50,7 +101,7 @@ impl World {
             let job = self.find_job(task.job)?;
             self.find_job(*by)?;
             let active = job.tasks.active.get(&task.index);
-            if active.is_none_or(Active::is_stopping) {
+            if active.is_none_or(Active::is_stopping) || !seen.insert(*task) {
                 return Err(refuse("it holds no place that it could lose"));
             }
             if !job.spec.preemptible {

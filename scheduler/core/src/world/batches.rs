@@ -272,11 +272,14 @@ impl World {
                 .jobs
                 .remove(&job)
                 .expect("a batch's jobs are in memory");
-            self.classes.release(job.class);
-            if !self.classes.is_used(job.class) {
-                self.index.forget_class(job.class);
+            for class in [job.class, job.alone] {
+                self.classes.release(class);
             }
-            self.classes.release(job.alone);
+            for class in [job.class, job.alone] {
+                if !self.classes.is_used(class) {
+                    self.index.forget_class(class);
+                }
+            }
             jobs.push(job);
         }
         Ok(vec![Effect::Retired { batch, jobs }])

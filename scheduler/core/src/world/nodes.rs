@@ -10,6 +10,7 @@ use crate::effect::Effect;
 use crate::health::Health;
 use crate::ids::{NodeId, SiteId};
 use crate::rejected::Rejected;
+use crate::reservation::Place;
 use crate::resources::Resources;
 use crate::site::{Node, NodeReport};
 use crate::spec::{LIST_MAX, NAME_MAX, SPEC_BYTES_MAX};
@@ -158,6 +159,9 @@ impl World {
         let names = &mut self.sites[node.site.index()].nodes;
         if names.remove(&node.report.name).is_some() {
             self.free_nodes.push(id);
+            let named = |place: &Place| place.node == id;
+            self.reservations
+                .retain(|reservation| !reservation.places.iter().any(named));
         }
     }
 }

@@ -8,10 +8,8 @@
 
 use super::World;
 use crate::event::Event;
+use crate::queue::Queue;
 use crate::time::TimeMs;
-
-/// While claims or reservations are there, a round looks at least so often.
-const LOOK_AGAIN_MS: i64 = 1_000;
 
 /// A cache of the World, not a part of it.
 #[derive(Debug, Clone, Default)]
@@ -26,15 +24,11 @@ impl World {
         self.quiet.until.is_some_and(|until| self.now < until)
     }
 
-    /// A round has just decided nothing.
-    pub(crate) fn fall_quiet(&mut self) {
-        let guarantees = self
-            .queues
-            .iter()
-            .any(|queue| !queue.spec.guarantee.is_zero());
-        let mut until = self.step_end;
-        if guarantees || !self.reservations.is_empty() {
-            until = until.min(self.now + LOOK_AGAIN_MS);
+    /// A round has just decided nothing; at `edge` what it saw of reservations changes.
+    pub(crate) fn fall_quiet(&mut self, edge: Option<TimeMs>) {
+        let mut until = edge.map_or(self.step_end, |edge| edge.min(self.step_end));
+        if let Some(edge) = self.next_preemptible() {
+            until = until.min(edge);
         }
         for site in &self.sites {
             let contract = site.spec.contract;
@@ -45,6 +39,18 @@ impl World {
             }
         }
         self.quiet.until = Some(until);
+    }
+
+    /// When the next of those that run may be preempted; asked only where a guarantee
+    /// could want it.
+    fn next_preemptible(&self) -> Option<TimeMs> {
+        let guaranteed = |queue: &Queue| !queue.spec.guarantee.is_zero();
+        if !self.queues.iter().any(guaranteed) {
+            return None;
+        }
+        let active = self.jobs.values().flat_map(|job| job.tasks.active.values());
+        let edges = active.map(|active| active.granted + self.policy.preempt_after_ms);
+        edges.filter(|edge| *edge > self.now).min()
     }
 
     /// An event was applied.

@@ -14,7 +14,7 @@ use std::cmp::Ordering;
 const PHI_ONE: u128 = 1 << 16;
 
 /// A fraction; a denominator of 0 is larger than everything else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Key {
     /// Over it.
     pub numerator: u128,
@@ -131,6 +131,15 @@ impl Rank {
         self.band == Band::BelowGuarantee
     }
 }
+
+/// Equal as fractions.
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Key {}
 
 impl PartialOrd for Key {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
