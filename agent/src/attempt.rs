@@ -28,6 +28,7 @@
 
 pub mod boot;
 pub mod durable;
+mod leftovers;
 mod lock;
 pub mod log;
 pub mod record;
@@ -38,6 +39,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::shim::tree::{self, Marks};
+pub use leftovers::Leftovers;
 pub use lock::LockIdentity;
 pub(crate) use lock::{Lock, Owner, whole_file};
 pub use log::{LogChunk, Stream};
@@ -57,6 +59,8 @@ const TMP: &str = "tmp";
 const EXIT_BYTES: i64 = 8 << 10;
 /// Before the name of a directory that is still being built.
 const UNFINISHED: &str = ".new-";
+/// Before the name of one that is being removed.
+const REMOVED: &str = ".old-";
 
 /// What went wrong with an attempt's directory.
 #[derive(Debug, thiserror::Error)]
@@ -258,11 +262,11 @@ impl AttemptDir {
     /// means that the only shim that could ever start this attempt is gone.
     pub fn phase(&self) -> Result<Phase, AttemptError> {
         let started = self.started_exists()?;
-        let owner = Lock::owner(&self.path.join(LOCK))?;
+        let owner = Lock::owner(&self.path.join(LOCK));
         if let Some(record) = self.exit()? {
             return Ok(Phase::Ended(record));
         }
-        Ok(match owner {
+        Ok(match owner? {
             Owner::Pid(shim_pid) => Phase::Running { shim_pid },
             Owner::Nobody if started => Phase::ShimDied,
             Owner::Nobody => Phase::NotStarted,
@@ -406,15 +410,21 @@ impl AttemptDir {
     }
 
     /// Removes the directory and all in it; nothing if it is gone already.
-    /// Only for attempts that have ended and are acknowledged.
+    /// Only for attempts that have ended and are acknowledged. What cannot be
+    /// removed stays under another name, which is no attempt's ([`Leftovers`]).
     pub fn remove(&self) -> Result<(), AttemptError> {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let aside = self.path.with_file_name(format!("{UNFINISHED}{name}"));
+        let aside = self.aside();
         match fs::rename(&self.path, &aside) {
             Ok(()) => remove_tree(&aside),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(AttemptError::io("remove", &self.path)(e)),
         }
+    }
+
+    /// Where it is while it is being removed.
+    fn aside(&self) -> PathBuf {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        self.path.with_file_name(format!("{REMOVED}{name}"))
     }
 
     /// Writes the exit record, durably; `_lock` proves that the caller may.
@@ -462,18 +472,15 @@ impl AttemptDir {
     }
 }
 
-/// The attempts under `root`, by lease. What a crash left half built or half
-/// removed is cleared away; foreign names are left alone. `root` is created
-/// if it does not exist.
+/// The attempts under `root`, by lease. Other names are left alone: they are
+/// the business of [`Leftovers`]. `root` is created if it does not exist.
 pub fn list(root: &Path) -> Result<Vec<(LeaseId, AttemptDir)>, AttemptError> {
     fs::create_dir_all(root).map_err(AttemptError::io("create", root))?;
     let mut found = Vec::new();
     for entry in fs::read_dir(root).map_err(AttemptError::io("list", root))? {
         let entry = entry.map_err(AttemptError::io("list", root))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(UNFINISHED) {
-            remove_tree(&entry.path())?;
-        } else if let Some(lease) = LeaseId::from_dir_name(&name) {
+        if let Some(lease) = LeaseId::from_dir_name(&name) {
             found.push((lease, AttemptDir { path: entry.path() }));
         }
     }
@@ -497,8 +504,15 @@ pub fn end_strays(root: &Path) -> Result<(), AttemptError> {
     Ok(())
 }
 
+/// Removes a directory, or whatever is there instead; links are not followed.
 fn remove_tree(path: &Path) -> Result<(), AttemptError> {
-    match fs::remove_dir_all(path) {
+    let is_dir = fs::symlink_metadata(path).is_ok_and(|there| there.is_dir());
+    let removed = if is_dir {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    match removed {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(AttemptError::io("remove", path)(e)),
         _ => Ok(()),
     }

@@ -1,5 +1,5 @@
-//! Jobs that meddle with their own directories: what is not an output does not
-//! come back.
+//! Jobs that meddle with their own directories, and directories that cannot be
+//! removed: neither costs the site its agent, nor gets what is not an output.
 #![allow(clippy::unwrap_used)]
 
 #[path = "session/peer.rs"]
@@ -9,10 +9,81 @@ mod peer;
 #[allow(dead_code, reason = "shared with the tests of the session")]
 mod site;
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use jeroboam_proto::v1;
-use site::{begun, lease, outcome, script};
+use site::{Agent, attempt_dir, begun, lease, outcome, script, until};
 use v1::outcome::Kind as Outcome;
 use v1::scheduler_message::Kind as Down;
+
+/// A directory in which nothing can be removed until this is dropped.
+struct Unremovable(PathBuf);
+
+impl Unremovable {
+    /// `None` where this user may forbid it by no means.
+    fn make(path: &Path) -> Option<Self> {
+        let forbidden = [&["chattr", "+i"][..], &["mount", "-t", "tmpfs", "none"]]
+            .iter()
+            .any(|words| succeeds(Command::new(words[0]).args(&words[1..]).arg(path)));
+        if !forbidden {
+            println!("skipped: this user can neither use chattr nor mount");
+        }
+        forbidden.then(|| Self(path.to_owned()))
+    }
+}
+
+impl Drop for Unremovable {
+    fn drop(&mut self) {
+        succeeds(Command::new("chattr").arg("-i").arg(&self.0));
+        succeeds(Command::new("umount").arg("-l").arg(&self.0));
+    }
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    let output = command.output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+/// What stands beside the attempts' own directories.
+fn foreign(state_dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(state_dir.join("attempts")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let is_foreign =
+        |path: &PathBuf| path.to_str().unwrap().contains("/.old-") || path.extension().is_some();
+    paths.filter(is_foreign).collect()
+}
+
+#[tokio::test]
+async fn what_cannot_be_removed_does_not_end_the_agent() {
+    let (dir, peer, agent, mut session) = begun().await;
+    session.say(Down::Grant(script(1, "true"))).await;
+    session.end().await;
+    let Some(mut fixed) = Unremovable::make(&attempt_dir(dir.path(), 1).join("scratch")) else {
+        return;
+    };
+    session.ack(lease(1)).await;
+    until("it is no attempt any more", || {
+        !attempt_dir(dir.path(), 1).exists()
+    })
+    .await;
+    let [left] = &foreign(dir.path())[..] else {
+        panic!("one directory is left, not {:?}", foreign(dir.path()));
+    };
+    fixed.0 = left.join("scratch");
+    agent.kill();
+    let agent = Agent::start(&peer, dir.path());
+    let mut session = peer.session().await;
+    assert_eq!(session.begin().await, []);
+    session.say(Down::Grant(script(2, "exit 3"))).await;
+    assert_eq!(outcome(&session.end().await), Outcome::ExitCode(3));
+    assert!(left.exists(), "it is left aside");
+    agent.kill();
+    drop(fixed);
+    let _agent = Agent::start(&peer, dir.path());
+    peer.session().await.begin().await;
+    assert_eq!(foreign(dir.path()), [""; 0].map(PathBuf::from));
+}
 
 #[tokio::test]
 async fn a_scratch_directory_that_was_replaced_has_no_outputs() {

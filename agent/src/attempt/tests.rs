@@ -73,17 +73,6 @@ fn a_lease_is_never_used_twice() {
 }
 
 #[test]
-fn what_a_crash_left_half_built_is_cleared_and_foreign_names_stay() {
-    let (root, _) = created(&lease(3));
-    for name in [".new-7-4-0-1", "7-03-0-1", "notes"] {
-        fs::create_dir(root.path().join(name)).unwrap();
-    }
-    assert_eq!(list(root.path()).unwrap().len(), 1);
-    assert!(!root.path().join(".new-7-4-0-1").exists());
-    assert!(root.path().join("notes").exists() && root.path().join("7-03-0-1").exists());
-}
-
-#[test]
 fn the_deadline_is_the_leases_until_one_is_set() {
     let (_root, dir) = created(&lease(3));
     assert_eq!(dir.deadline_ms(&lease(3)), Some(1000));

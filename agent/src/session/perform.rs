@@ -149,12 +149,6 @@ impl Job {
             tracing::warn!(lease = %self.lease, "cannot move its deadline: {why}");
         }
     }
-
-    fn remove(&self) {
-        if let Err(why) = self.dir.remove() {
-            tracing::warn!(lease = %self.lease, "cannot remove its directory: {why}");
-        }
-    }
 }
 
 impl Session {
@@ -203,7 +197,10 @@ impl Session {
             Effect::AdoptShim(lease) => self.in_lane(lease, |job| job.adopt()),
             Effect::RecordLost(lease) => self.conclude(lease, Outcome::Lost, None),
             Effect::CollectOutputs { lease, exit } => self.collect(lease, exit),
-            Effect::RemoveAttempt(lease) => self.in_lane(lease, |job| job.remove()),
+            Effect::RemoveAttempt(lease) => {
+                let state_dir = Arc::clone(&self.state_dir);
+                self.in_lane(lease, move |job| state_dir.remove(&job.dir));
+            }
             Effect::StartTail {
                 connection,
                 request,

@@ -11,11 +11,12 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use nix::fcntl::{Flock, FlockArg};
 use rand::RngExt as _;
 
-use crate::attempt::{self, AttemptDir, AttemptError, LeaseId, Phase, boot, durable};
+use crate::attempt::{self, AttemptDir, AttemptError, LeaseId, Leftovers, Phase, boot, durable};
 use crate::drivers::process::{StateDirError, check_state_dir};
 use crate::state::Allegiance;
 use crate::state::identity::{Identity, Judgement, Place, judge};
@@ -101,6 +102,7 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) ->
 pub struct StateDir {
     path: PathBuf,
     identity: Identity,
+    leftovers: Leftovers,
     _lock: Flock<File>,
 }
 
@@ -140,6 +142,7 @@ impl StateDir {
         let attempts = path.join(ATTEMPTS);
         fs::create_dir_all(&attempts).map_err(failed("create", &attempts))?;
         Ok(Self {
+            leftovers: Leftovers::new(&attempts),
             path,
             identity,
             _lock: lock,
@@ -154,6 +157,14 @@ impl StateDir {
     /// The root of the attempts' directories.
     pub fn attempts(&self) -> PathBuf {
         self.path.join(ATTEMPTS)
+    }
+
+    /// Removes an attempt that has ended and is acknowledged, and what else is
+    /// not needed. What cannot be removed is warned of and tried again later.
+    pub(super) fn remove(&self, dir: &AttemptDir) {
+        let now = Instant::now();
+        self.leftovers.remove(dir, now);
+        self.leftovers.sweep(now);
     }
 
     /// Where inputs are kept for later attempts.
@@ -184,6 +195,7 @@ impl StateDir {
     /// One of them cannot be read, or is damaged and may still run.
     pub fn found(&self) -> Result<Vec<Found>, StateError> {
         attempt::end_strays(&self.attempts())?;
+        self.leftovers.sweep_at_start(Instant::now());
         let mut all = Vec::new();
         for (lease, dir) in attempt::list(&self.attempts())? {
             match found(lease, &dir) {
