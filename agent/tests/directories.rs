@@ -11,7 +11,9 @@ mod site;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
+use jeroboam_agent::attempt::Leftovers;
 use jeroboam_proto::v1;
 use site::{Agent, attempt_dir, begun, lease, outcome, script, until};
 use v1::outcome::Kind as Outcome;
@@ -83,6 +85,36 @@ async fn what_cannot_be_removed_does_not_end_the_agent() {
     let _agent = Agent::start(&peer, dir.path());
     peer.session().await.begin().await;
     assert_eq!(foreign(dir.path()), [""; 0].map(PathBuf::from));
+}
+
+#[tokio::test]
+async fn what_a_job_renamed_goes_with_an_attempt() {
+    let (dir, _peer, _agent, mut session) = begun().await;
+    let rename = "d=${JERO_SCRATCH%/scratch}; mv $d $d.evil; sleep 60";
+    session.say(Down::Grant(script(1, rename))).await;
+    let Outcome::OutputsFailed(message) = outcome(&session.end().await) else {
+        panic!("the attempt was to fail");
+    };
+    assert!(message.contains("removed or replaced"), "{message}");
+    assert_eq!(foreign(dir.path()).len(), 1);
+    session.ack(lease(1)).await;
+    until("what it renamed is gone", || foreign(dir.path()).is_empty()).await;
+}
+
+#[tokio::test]
+async fn what_a_running_job_renamed_is_not_taken_from_it() {
+    let (dir, _peer, agent, mut session) = begun().await;
+    session.say(Down::Grant(script(1, "sleep 60"))).await;
+    until("it has started", || {
+        attempt_dir(dir.path(), 1).join("started").exists()
+    })
+    .await;
+    agent.kill();
+    let evil = dir.path().join("attempts/1-1-4-2.evil");
+    std::fs::rename(attempt_dir(dir.path(), 1), &evil).unwrap();
+    let leftovers = Leftovers::new(&dir.path().join("attempts"));
+    leftovers.sweep(Instant::now());
+    assert!(evil.join("lease.json").exists(), "its shim holds the lock");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What is left beside the attempts' own directories, and getting rid of it.
 //!
-//! The rule: nothing here ends or holds up the agent. What it is done with, or
-//! what was never whole, is removed; where the disk refuses (a file that may not
+//! The rule: nothing here ends or holds up the agent. What it is done with,
+//! what was never whole, and what no attempt is called, is removed; where the disk refuses (a file that may not
 //! be changed, a mount, another user's) that is said, and it is left aside and
 //! tried again, at the next start or after some minutes. What a shim holds the
 //! lock of is not touched. Each sweep looks at and tries a bounded number.
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{AttemptDir, AttemptError, LOCK, Lock, Owner, REMOVED, UNFINISHED, remove_tree};
+use super::{AttemptDir, AttemptError, LOCK, LeaseId, Lock, Owner, UNFINISHED, remove_tree};
 
 /// How long something that could not be removed is left alone.
 const AGAIN: Duration = Duration::from_secs(600);
@@ -62,13 +62,14 @@ impl Leftovers {
 
     /// Removes what an earlier agent left, before this one has made any attempt.
     pub fn sweep_at_start(&self, now: Instant) {
-        self.remove_those(TRIES_AT_START_MAX, now, |name| is_leftover(name));
+        self.remove_those(TRIES_AT_START_MAX, now, is_foreign);
     }
 
     /// Removes what was left meanwhile, but nothing that may still be built.
     pub fn sweep(&self, now: Instant) {
         self.remove_those(TRIES_MAX, now, |name| {
-            is_leftover(name) && !name.starts_with(UNFINISHED)
+            let built = name.strip_prefix(UNFINISHED);
+            is_foreign(name) && built.is_none_or(is_foreign)
         });
     }
 
@@ -132,8 +133,10 @@ impl Leftovers {
     }
 }
 
-fn is_leftover(name: &str) -> bool {
-    name.starts_with(UNFINISHED) || name.starts_with(REMOVED)
+/// Whether no attempt is called that: it is being built or removed, or a job
+/// renamed its directory or made one up.
+fn is_foreign(name: &str) -> bool {
+    LeaseId::from_dir_name(name).is_none()
 }
 
 /// Whether a shim is at work there, whatever the directory is called by now.
@@ -151,6 +154,8 @@ fn is_held(path: &Path) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::os::unix::fs::symlink;
+
     use super::*;
     use crate::attempt::tests::created;
     use crate::attempt::{list, tests::lease};
@@ -167,14 +172,33 @@ mod tests {
     #[test]
     fn what_a_crash_left_half_built_goes_at_the_start_only() {
         let (root, _dir) = created(&lease(3));
-        for name in [".new-7-4-0-1", ".old-7-5-0-1"] {
+        for name in [".new-7-4-0-1", ".old-7-5-0-1", ".new-evil", "7-03-0-1"] {
             fs::create_dir_all(root.path().join(name).join("scratch/a")).unwrap();
         }
+        // A link is removed, not what it leads to.
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join("kept"), "").unwrap();
+        symlink(elsewhere.path(), root.path().join("link")).unwrap();
+        fs::write(root.path().join("notes"), "").unwrap();
         assert_eq!(list(root.path()).unwrap().len(), 1);
         let leftovers = Leftovers::new(root.path());
         leftovers.sweep(Instant::now());
         assert_eq!(names(root.path()), [".new-7-4-0-1", "7-3-0-1"]);
         leftovers.sweep_at_start(Instant::now());
+        assert_eq!(names(root.path()), ["7-3-0-1"]);
+        assert_eq!(names(elsewhere.path()), ["kept"]);
+    }
+
+    #[test]
+    fn one_sweep_tries_a_bounded_number() {
+        let (root, _dir) = created(&lease(3));
+        for number in 0..2 * TRIES_MAX {
+            fs::create_dir(root.path().join(format!("{number}.evil"))).unwrap();
+        }
+        let leftovers = Leftovers::new(root.path());
+        leftovers.sweep(Instant::now());
+        assert_eq!(names(root.path()).len(), 1 + TRIES_MAX);
+        leftovers.sweep(Instant::now());
         assert_eq!(names(root.path()), ["7-3-0-1"]);
     }
 
