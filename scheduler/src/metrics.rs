@@ -14,6 +14,7 @@ use crate::state::State;
 use crate::store::spool::Spool;
 use jeroboam_core::queue::Queue;
 use jeroboam_core::resources::{CPU, DISK, EXTENDED, GPU, MEMORY, Resources};
+use jeroboam_core::round::Plan;
 use jeroboam_core::round::share::Shares;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
@@ -80,10 +81,14 @@ metrics! {
     "queue_running_tasks" Gauge ("queue") "Tasks that hold a place, in the queue and below.";
     "queue_held" Gauge ("queue, resource") "Held by the queue: cores, bytes, GPUs.";
     "queue_entitlement" Gauge ("queue, resource") "What the fair share entitles the queue to now: cores, bytes, GPUs.";
+    "queue_guarantee" Gauge ("queue, resource") "What is guaranteed to the queue, as far as it asks for it and there is room.";
+    "queue_reserved" Gauge ("queue, resource") "Room that is kept for what does not fit yet.";
     "waiting_tasks" Gauge ("reason") "Queued tasks by the one reason why they wait; `unexamined` beyond the bound on work.";
     "round_seconds" Histogram ("phase") "Time of one scheduling round: `plan` decides, `commit` applies and encodes what was decided.";
     "rounds_cut_total" Counter ("") "Rounds that reached their bound and went on in the next.";
     "placements_total" Counter ("") "Tasks that were given a place.";
+    "preemptions_total" Counter ("") "Tasks whose place was taken away for a queue below its guarantee.";
+    "reservations" Gauge ("kind") "Tasks and gangs for which room is kept: it is `waited` for, or being `freed` by preemption.";
     "journal_sync_seconds" Histogram ("") "Time to make one group of events durable.";
     "journal_group_records" Histogram ("") "Events in one group.";
     "journal_failed" Gauge ("") "1 once the journal has failed: no work is taken until a restart.";
@@ -151,11 +156,12 @@ pub fn describe() {
 }
 
 /// A round was planned and applied.
-pub fn record_round(planned: Duration, committed: Duration, placed: usize, complete: bool) {
+pub fn record_round(planned: Duration, committed: Duration, plan: &Plan) {
     histogram!("jeroboam_round_seconds", "phase" => "plan").record(planned);
     histogram!("jeroboam_round_seconds", "phase" => "commit").record(committed);
-    counter!("jeroboam_placements_total").increment(placed as u64);
-    if !complete {
+    counter!("jeroboam_placements_total").increment(plan.placements.len() as u64);
+    counter!("jeroboam_preemptions_total").increment(plan.preemptions.len() as u64);
+    if !plan.complete {
         counter!("jeroboam_rounds_cut_total").increment(1);
     }
 }
@@ -216,6 +222,13 @@ pub fn record_state(state: &State, now: TimeMs) {
     let world = &state.world;
     gauge!("jeroboam_batches").set(world.batches().len() as f64);
     gauge!("jeroboam_jobs").set(world.jobs().len() as f64);
+    for (kind, freed) in [("waited", false), ("freed", true)] {
+        let mine = world.reservations().iter();
+        let count = mine
+            .filter(|reservation| reservation.freed == freed)
+            .count();
+        gauge!("jeroboam_reservations", "kind" => kind).set(count as f64);
+    }
     for queue in own_series(world) {
         let name = name_of(queue);
         gauge!("jeroboam_queue_queued_tasks", "queue" => name.clone()).set(queue.queued as f64);
@@ -259,6 +272,15 @@ pub fn record_world(world: &World, shares: &Shares) {
             &name_of(queue),
             entitlement,
         );
+        let guarantee = shares.guarantee(queue.id);
+        record_amounts(
+            world,
+            "jeroboam_queue_guarantee",
+            &name_of(queue),
+            &guarantee,
+        );
+        let reserved = world.reserved(queue.id);
+        record_amounts(world, "jeroboam_queue_reserved", &name_of(queue), &reserved);
     }
 }
 

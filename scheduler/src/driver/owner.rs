@@ -354,12 +354,12 @@ impl Owner {
         let now = self.now();
         let plan = self.state.plan(now);
         let planned = started.elapsed();
-        let placed = plan.placements.len();
         let step = self.state.commit(now, &plan);
         self.take(now, step);
-        self.changed = !plan.complete;
+        // What was decided may make room for more.
+        self.changed = !plan.complete || !plan.is_empty();
         let took = started.elapsed();
-        crate::metrics::record_round(planned, took - planned, placed, plan.complete);
+        crate::metrics::record_round(planned, took - planned, &plan);
         self.next_round = Instant::now() + self.options.round_interval.max(took);
     }
 

@@ -1,4 +1,6 @@
 use super::*;
+use jeroboam_core::event::Placement;
+use jeroboam_core::ids::{JobId, NodeId, TaskId};
 use std::collections::BTreeSet;
 
 /// The document's table is the program's.
@@ -74,7 +76,20 @@ fn a_scrape_shows_the_state_in_base_units() {
             );
         }
         waiting::record(&world, TimeMs(1));
-        record_round(Duration::from_millis(3), Duration::from_millis(2), 7, false);
+        let placement = Placement {
+            task: TaskId {
+                job: JobId(1),
+                index: 0,
+            },
+            node: NodeId(0),
+        };
+        let plan = Plan {
+            placements: vec![placement; 7],
+            preemptions: Vec::new(),
+            reservations: None,
+            complete: false,
+        };
+        record_round(Duration::from_millis(3), Duration::from_millis(2), &plan);
         handle.render()
     });
     for line in [

@@ -71,6 +71,11 @@ impl Shares {
         }
     }
 
+    /// What of a queue's guarantee it asks for and there is room for, in whole units.
+    pub fn guarantee(&self, queue: QueueId) -> Resources {
+        Resources(self.of(queue).guarantee.map(|amount| amount >> FINE_BITS))
+    }
+
     /// The share of a queue.
     pub fn of(&self, queue: QueueId) -> &Share {
         &self.shares[queue.index()]
