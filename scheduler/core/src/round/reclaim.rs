@@ -18,6 +18,7 @@ use super::Round;
 use super::barrier::Work;
 use super::order::{Head, Order, is_about};
 use super::reserve::Booking;
+use super::room::{Group, group_of};
 use super::share::fine;
 use crate::event::Preemption;
 use crate::ids::{JobId, NodeId, QueueId, TaskId};
@@ -230,10 +231,43 @@ impl Round<'_> {
         only_a: bool,
     ) -> Option<Trial> {
         let gang = self.world.classes().gang(head.class);
-        if gang.within.is_some() {
-            return None;
+        let Some(within) = &gang.within else {
+            let all = BTreeSet::new();
+            return self.try_reclaim_beside(running, head, work, only_a, all);
+        };
+        // All places in one group: those with the most of them first.
+        let needs = self.world.classes().needs(head.class);
+        let mut groups: BTreeMap<Group, i64> = BTreeMap::new();
+        for node in self.world.nodes() {
+            if let Some(group) = group_of(node, within) {
+                *groups.entry(group).or_default() +=
+                    needs.resources.times_in(&node.report.capacity);
+            }
         }
-        let mut avoided = BTreeSet::new();
+        let mut groups: Vec<(i64, Group)> = groups
+            .into_iter()
+            .map(|(group, places)| (-places, group))
+            .collect();
+        groups.retain(|(places, _)| -places >= i64::from(gang.size));
+        groups.sort();
+        groups.into_iter().take(STARTS_MAX).find_map(|(_, group)| {
+            let outside = |node: &&Node| group_of(node, within).as_ref() != Some(&group);
+            let others = self.world.nodes().iter().filter(outside);
+            let others = others.map(|node| node.id).collect();
+            self.try_reclaim_beside(running, head, work, only_a, others)
+        })
+    }
+
+    /// The same on other nodes than those that are `avoided`.
+    fn try_reclaim_beside(
+        &self,
+        running: &Running,
+        head: &Head,
+        work: &Work,
+        only_a: bool,
+        mut avoided: BTreeSet<NodeId>,
+    ) -> Option<Trial> {
+        let gang = self.world.classes().gang(head.class);
         for _ in 0..STARTS_MAX {
             let mut trial = self.begin(only_a);
             let found = self.find_victims(running, head, work, &mut trial, &avoided);
