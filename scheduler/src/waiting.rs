@@ -1,10 +1,12 @@
 //! Why queued tasks wait, for many of them at once and within a bound on work.
 //!
 //! The rule it keeps: a reason is looked for once a leaf and requirement class, since a
-//! look costs one at each node; beyond [`NODES_LOOKED_AT_MAX`] none is looked for.
-//! The reasons themselves are the core's (`round::explain`).
+//! look costs one at each node; beyond [`NODES_LOOKED_AT_MAX`] none is looked for. What
+//! a job's own state says (a reservation, `running_max`, its gang, a delay) costs no
+//! such look. The reasons themselves are the core's (`round::explain`).
 
-use jeroboam_core::ids::{ClassId, QueueId};
+use jeroboam_core::ids::{ClassId, QueueId, TaskId};
+use jeroboam_core::job::Job;
 use jeroboam_core::reason::WaitingReason;
 use jeroboam_core::round::explain;
 use jeroboam_core::time::TimeMs;
@@ -45,5 +47,38 @@ impl<'a> Reasons<'a> {
             self.nodes_looked_at += self.world.nodes().len();
         }
         Some(self.reasons.of_class(leaf, class))
+    }
+
+    /// Why the queued tasks of a job wait, of which it has some: as `explain` says of the
+    /// one for which room is kept, or else of those that are nearest to a place.
+    pub fn of_job(&mut self, job: &Job) -> Option<WaitingReason> {
+        match self.set_apart(job) {
+            Some(task) => Some(self.reasons.of_task(task)),
+            None => self.of(job.queue, job.class),
+        }
+    }
+
+    /// The reason of a queued task that differs from its class's.
+    pub fn of_task(&mut self, task: TaskId) -> WaitingReason {
+        self.reasons.of_task(task)
+    }
+
+    /// A task of the job that waits for a reason of its own, if none is nearer to a place.
+    fn set_apart(&self, job: &Job) -> Option<TaskId> {
+        let mine = |index| TaskId { job: job.id, index };
+        let mut reservations = self.world.reservations().iter();
+        let reserved = reservations
+            .find(|reservation| reservation.job == job.id)
+            .and_then(|reservation| reservation.tasks.first());
+        if let Some(index) = reserved {
+            return Some(mine(*index));
+        }
+        let tasks = &job.tasks;
+        let due = |(first, last): (u32, u32)| {
+            let due = tasks.delayed.gap_from(first);
+            (due <= last).then_some(due)
+        };
+        let first = || tasks.queued.ranges().find_map(due).or(tasks.queued.first());
+        (job.ready().tasks == 0).then(first).flatten().map(mine)
     }
 }

@@ -13,7 +13,6 @@ use crate::waiting::{Reasons, UNEXAMINED};
 use jeroboam_core::ids::{JobId, TaskId};
 use jeroboam_core::job::{AttemptRecord, Job};
 use jeroboam_core::ranges::RangeSet;
-use jeroboam_core::reason::WaitingReason;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
@@ -160,10 +159,7 @@ fn waiting(reasons: &mut Reasons, job: &Job) -> Option<v1::WaitingReason> {
     if job.tasks.queued.is_empty() {
         return None;
     }
-    if job.tasks.queued.len() == job.tasks.delayed.len() {
-        return Some(convert::work::waiting(WaitingReason::RetryDelay));
-    }
-    Some(match reasons.of(job.queue, job.class) {
+    Some(match reasons.of_job(job) {
         Some(reason) => convert::work::waiting(reason),
         None => v1::WaitingReason {
             code: UNEXAMINED.into(),

@@ -58,6 +58,17 @@ async fn told(service: &Service, job: u64, index: u32, code: &str) -> String {
     text
 }
 
+/// The code that the list and the description of jobs have for a job.
+async fn listed(service: &Service, job: u64) -> String {
+    let request = v1::ListJobsRequest::default();
+    let page = service.client().list_jobs(request).await.unwrap();
+    let jobs = page.into_inner().jobs;
+    let listed = jobs.into_iter().find(|listed| listed.id == job).unwrap();
+    let described = service.describe(job).await.job.unwrap();
+    assert_eq!(listed.waiting, described.waiting);
+    listed.waiting.unwrap().code
+}
+
 fn cores(name: &str, count: u32, cpu: i64) -> v1::JobSpec {
     let mut job = job(name, count);
     job.resources.as_mut().unwrap().cpu_milli = 1_000 * cpu;
@@ -109,6 +120,7 @@ async fn a_gang_says_how_many_places_there_are() {
           wait, or submit with a larger `running_max`
     "#]]
     .assert_eq(&told(&service, one, 1, "running-max").await);
+    assert_eq!(listed(&service, one).await, "running-max");
     let gang = v1::JobSpec {
         min: 2,
         within: Some(v1::Within {
@@ -140,6 +152,7 @@ async fn who_loses_a_place_says_for_whom() {
         panic!("no stop")
     };
     let told = told_of(&service, guaranteed, "preempting").await;
+    assert_eq!(listed(&service, guaranteed).await, "preempting");
     expect_test::expect![[r#"
         preempting: those who had its place were told to end
           wait; it starts as soon as they are gone
