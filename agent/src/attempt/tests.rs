@@ -132,6 +132,16 @@ fn a_started_attempt_whose_shim_died_is_lost_not_unrun() {
 }
 
 #[test]
+fn what_has_ended_stays_so_whatever_becomes_of_its_lock() {
+    let (_root, dir) = created(&lease(3));
+    let Closed::Unstarted(record) = dir.close_unstarted(Outcome::NotRun).unwrap() else {
+        panic!("nothing started")
+    };
+    fs::remove_file(dir.path().join(LOCK)).unwrap();
+    assert_eq!(dir.phase().unwrap(), Phase::Ended(record));
+}
+
+#[test]
 fn a_marker_cut_short_is_still_a_marker() {
     let (_root, dir) = created(&lease(3));
     fs::write(dir.path().join(STARTED), "").unwrap();
