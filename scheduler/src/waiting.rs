@@ -54,8 +54,16 @@ impl<'a> Reasons<'a> {
     pub fn of_job(&mut self, job: &Job) -> Option<WaitingReason> {
         match self.set_apart(job) {
             Some(task) => Some(self.reasons.of_task(task)),
-            None => self.of(job.queue, job.class),
+            None => {
+                let of_class = self.of(job.queue, job.class)?;
+                Some(self.of_job_in(job, of_class))
+            }
         }
+    }
+
+    /// The reason of a job, given that of its class.
+    pub fn of_job_in(&self, job: &Job, of_class: WaitingReason) -> WaitingReason {
+        self.reasons.of_job_in(job, of_class)
     }
 
     /// The reason of a queued task that differs from its class's.

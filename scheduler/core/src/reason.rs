@@ -54,6 +54,9 @@ pub enum WaitingReason {
     QueueLimit,
     /// Nothing that runs in its stead may be preempted: its guarantee waits.
     NonPreemptible,
+    /// It may not be preempted itself, and its queue would hold more than its guarantee:
+    /// the policy keeps such work within it.
+    BeyondGuarantee,
     /// Room is kept for it, and it will fit there soonest.
     Reserved,
     /// Those who had its place are told to end.
@@ -83,6 +86,7 @@ impl WaitingReason {
             WaitingReason::RetryDelay => "retry-delay",
             WaitingReason::QueueLimit => "queue-limit",
             WaitingReason::NonPreemptible => "non-preemptible",
+            WaitingReason::BeyondGuarantee => "beyond-guarantee",
             WaitingReason::Reserved => "reserved",
             WaitingReason::Preempting => "preempting",
             WaitingReason::HeldBack => "held-back",
@@ -107,6 +111,9 @@ impl WaitingReason {
             }
             WaitingReason::NonPreemptible => {
                 "its queue is below its guarantee, but nothing that could make room may be preempted"
+            }
+            WaitingReason::BeyondGuarantee => {
+                "it may not be preempted, and its queue would hold more than it is guaranteed"
             }
             WaitingReason::Reserved => "room is kept for it where it will fit soonest",
             WaitingReason::Preempting => "those who had its place were told to end",
@@ -137,6 +144,9 @@ impl WaitingReason {
             WaitingReason::NonPreemptible => {
                 "wait until something ends; `non_preemptible_within_guarantee` in the policy avoids this"
             }
+            WaitingReason::BeyondGuarantee => {
+                "submit it with `preemptible: true`, or raise the guarantee (`jero queue set NAME --guarantee`)"
+            }
             WaitingReason::Reserved => {
                 "wait; a shorter `walltime` of what runs there would bring it closer"
             }
@@ -159,6 +169,7 @@ impl WaitingReason {
             WaitingReason::RetryDelay,
             WaitingReason::QueueLimit,
             WaitingReason::NonPreemptible,
+            WaitingReason::BeyondGuarantee,
             WaitingReason::Reserved,
             WaitingReason::Preempting,
             WaitingReason::HeldBack,

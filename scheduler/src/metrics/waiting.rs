@@ -2,6 +2,7 @@
 
 use crate::waiting::{Reasons, UNEXAMINED};
 use jeroboam_core::ids::{ClassId, QueueId, TaskId};
+use jeroboam_core::queue::Pending;
 use jeroboam_core::reason::WaitingReason;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
@@ -45,15 +46,33 @@ fn count(world: &World, now: TimeMs, tasks: &mut BTreeMap<&'static str, u64>) {
     for queue in world.queues().iter() {
         for (class, pending) in &queue.pending {
             let reserved = reserved.get(&(queue.id, *class)).copied().unwrap_or(0);
-            add(
-                reasons.of(queue.id, *class),
-                pending.tasks.saturating_sub(reserved),
-            );
+            let reason = reasons.of(queue.id, *class);
+            let kept = reason.map_or(0, |reason| kept_within(world, &reasons, pending, reason));
+            add(Some(WaitingReason::BeyondGuarantee), kept);
+            add(reason, pending.tasks.saturating_sub(reserved + kept));
             listed += pending.tasks;
         }
     }
     let queued = world.queues().queue(QueueId::ROOT).queued;
     count_unlisted(world, &mut reasons, queued - listed, &mut add);
+}
+
+/// Tasks that wait since they may not be preempted, while others of their class have
+/// another reason.
+fn kept_within(
+    world: &World,
+    reasons: &Reasons<'_>,
+    pending: &Pending,
+    of_class: WaitingReason,
+) -> u64 {
+    if !world.policy().non_preemptible_within_guarantee {
+        return 0;
+    }
+    let jobs = pending.jobs.iter().take(JOBS_LOOKED_AT_MAX);
+    let jobs = jobs.map(|pending| &world.jobs()[&pending.job]);
+    jobs.filter(|job| reasons.of_job_in(job, of_class) == WaitingReason::BeyondGuarantee)
+        .map(|job| job.ready().tasks)
+        .sum()
 }
 
 /// Counts queued tasks that no leaf lists as ready: behind a delay, a gang or `running_max`.

@@ -136,7 +136,8 @@ impl<'w> Reasons<'w> {
                     return WaitingReason::RetryDelay;
                 }
                 if job.ready().tasks > 0 {
-                    return self.of_class(job.queue, job.class);
+                    let reason = self.of_class(job.queue, job.class);
+                    return self.of_job_in(job, reason);
                 }
                 let max = job.spec.running_max.map_or(u64::MAX, u64::from);
                 if job.tasks.active.len() as u64 >= max {
@@ -154,8 +155,30 @@ impl<'w> Reasons<'w> {
         Some(self.of_task(TaskId { job: job.id, index }))
     }
 
+    /// The reason of a job that is ready, given that of its class: one that may not be
+    /// preempted may not go where others of its class may.
+    pub fn of_job_in(&self, job: &Job, of_class: WaitingReason) -> WaitingReason {
+        let head = Head {
+            leaf: job.queue,
+            job: job.id,
+            class: job.class,
+        };
+        match of_class {
+            WaitingReason::Refused(Refusal::Busy)
+            | WaitingReason::Gang
+            | WaitingReason::NonPreemptible
+            | WaitingReason::HeldBack
+            | WaitingReason::OthersFirst
+                if !self.order.may_start(&head, job) =>
+            {
+                WaitingReason::BeyondGuarantee
+            }
+            other => other,
+        }
+    }
+
     /// The one reason why queued tasks of a class in a leaf wait, but for those for which
-    /// room is kept.
+    /// room is kept, and for those that may not be preempted ([`Reasons::of_job_in`]).
     pub fn of_class(&mut self, leaf: QueueId, class: ClassId) -> WaitingReason {
         if let Some(reason) = self.classes.get(&(leaf, class)) {
             return *reason;

@@ -602,7 +602,7 @@ impl<'a> Order<'a> {
 
     /// Rule 8: where the policy asks for it, what nothing may preempt stays inside the
     /// guarantees above it.
-    fn may_start(&self, head: &Head, job: &Job) -> bool {
+    pub(super) fn may_start(&self, head: &Head, job: &Job) -> bool {
         if job.spec.preemptible || !self.world.policy().non_preemptible_within_guarantee {
             return true;
         }

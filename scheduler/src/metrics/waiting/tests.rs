@@ -1,6 +1,7 @@
 use super::*;
 use jeroboam_core::event::{Event, Placement};
 use jeroboam_core::ids::{JobId, NodeId};
+use jeroboam_core::policy::Policy;
 use jeroboam_core::queue::QueueSpec;
 use jeroboam_core::resources::Resources;
 use jeroboam_core::site::{NodeReport, SPEED_REFERENCE_MILLI, SiteSpec};
@@ -126,5 +127,25 @@ fn every_queued_task_is_counted_once() {
     count(&world, TimeMs(1_000), &mut tasks);
     tasks.retain(|_, count| *count > 0);
     let expected = [("busy", 3), ("running-max", 4)];
+    assert_eq!(tasks, expected.into());
+}
+
+#[test]
+fn what_a_guarantee_keeps_back_is_told_apart_from_its_class() {
+    let firm = JobSpec {
+        preemptible: false,
+        ..job("firm", 2)
+    };
+    let mut world = world(vec![job("first", 1), firm, job("other", 1)]);
+    let policy = Policy {
+        non_preemptible_within_guarantee: true,
+        ..Policy::default()
+    };
+    let changed = Event::PolicyChanged(policy);
+    world.apply(TimeMs(1_000), &changed).expect("a policy");
+    let mut tasks = BTreeMap::new();
+    count(&world, TimeMs(1_000), &mut tasks);
+    tasks.retain(|_, count| *count > 0);
+    let expected = [("beyond-guarantee", 2), ("others-first", 1)];
     assert_eq!(tasks, expected.into());
 }
