@@ -249,7 +249,7 @@ impl Built {
                 return None;
             }
             Err(rejected) => {
-                say(&rejected, self.state.jobs[position].at, found);
+                self.say(&rejected, self.state.jobs[position].at, found);
                 return None;
             }
         }
@@ -362,19 +362,40 @@ impl Built {
         match self.world.apply(now, event) {
             Ok(_) => Some(()),
             Err(rejected) => {
-                say(&rejected, at, found);
+                self.say(&rejected, at, found);
                 None
             }
         }
     }
-}
 
-fn say(rejected: &Rejected, at: At, found: &mut Found) {
-    let what = match rejected {
-        Rejected::Invalid { what, .. } => what.clone(),
-        other => other.to_string(),
-    };
-    found.say(at, what, rejected.remedy());
+    /// Tells of a refusal in the file's names.
+    fn say(&self, rejected: &Rejected, at: At, found: &mut Found) {
+        let what = match rejected {
+            Rejected::Invalid { what, .. } => what.clone(),
+            other => other.to_string(),
+        };
+        found.say(at, self.renamed(&what), self.renamed(&rejected.remedy()));
+    }
+
+    /// A text with the file's names of queues for the World's, which stand in back-ticks.
+    fn renamed(&self, text: &str) -> String {
+        let parts = text.split('`').enumerate().map(|(at, part)| {
+            let position = match at % 2 {
+                1 => self.queue_called(part),
+                _ => None,
+            };
+            position.map_or(part, |position| &self.state.queues[position].name)
+        });
+        parts.collect::<Vec<_>>().join("`")
+    }
+
+    /// The position of the queue that the World calls so.
+    fn queue_called(&self, name: &str) -> Option<usize> {
+        let number = name.rsplit('.').next()?.strip_prefix('q')?;
+        let position: usize = number.parse().ok()?;
+        (*self.queues.get(position)? != QueueId::ROOT && self.queue_name(position) == name)
+            .then_some(position)
+    }
 }
 
 /// Sites go by the position of their name.

@@ -290,3 +290,16 @@ fn faults_have_places_and_remedies() {
           do: correct it here or just above"#]],
     );
 }
+
+#[test]
+fn queues_go_by_the_names_of_the_file() {
+    check(
+        "queues: [{name: VO}, {name: Team, parent: VO, guarantee: {cpu: 2}, limit: {cpu: 1}}]",
+        1,
+        expect![[r#"
+            state.yaml:1:22: `Team` would be guaranteed 2 of cpu, more than its limit of 1
+                 1 | queues: [{name: VO}, {name: Team, parent: VO, guarantee: {cpu: 2}, limit: {cpu: 1}}]
+                   |                      ^
+              do: lower the guarantee, or raise the limit"#]],
+    );
+}
