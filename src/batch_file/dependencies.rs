@@ -24,7 +24,10 @@ pub(super) fn check(jobs: &[Job], found: &mut Found) {
             match by_name.get(name.as_str()) {
                 Some(&needed) => of_job.push((*at, needed)),
                 None => {
-                    let remedy = nearest::remedy(name, by_name.keys().copied());
+                    // Nobody means to wait for himself.
+                    let others = by_name.keys().copied();
+                    let others = others.filter(|other| *other != job.spec.name);
+                    let remedy = nearest::remedy(name, others);
                     found.say(
                         *at,
                         format!("there is no job `{name}` in this batch"),

@@ -106,7 +106,7 @@ fn dependencies() {
         batch.yaml:5:12: there is no job `elsewhere` in this batch
              5 |     needs: outputs-of elsewhere
                |            ^
-          do: there are: a"#]],
+          do: there is none to name here"#]],
     );
     check(
         &batch("  - count: 2\n  - name: a\n    needs: outputs-of elsewhere\n"),
@@ -118,7 +118,7 @@ fn dependencies() {
             batch.yaml:6:12: there is no job `elsewhere` in this batch
                  6 |     needs: outputs-of elsewhere
                    |            ^
-              do: there are: a"#]],
+              do: there is none to name here"#]],
     );
     check(
         &batch("  - name: a\n    needs: [inputs-of a]\n"),
