@@ -64,21 +64,19 @@ pub struct Batch {
 /// # Errors
 /// All faults that were found, with their places.
 pub fn read(path: &Path, queue: Option<&str>) -> Result<Batch, Faults> {
-    let text = text_of(path).map_err(|what| Faults::of_file(path, what))?;
+    let text = text_of(path)?;
     read_text(&text, path, queue)
 }
 
-fn text_of(path: &Path) -> Result<String, String> {
-    let size_bytes = std::fs::metadata(path)
-        .map_err(|error| error.to_string())?
-        .len();
+fn text_of(path: &Path) -> Result<String, Faults> {
+    let failed = |error: std::io::Error| Faults::of_reading(path, &error);
+    let size_bytes = std::fs::metadata(path).map_err(failed)?.len();
     if size_bytes > FILE_BYTES_MAX {
         let max = jeroboam_units::Bytes(FILE_BYTES_MAX);
-        return Err(format!(
-            "it has {size_bytes} bytes, a batch file at most {max}"
-        ));
+        let what = format!("it has {size_bytes} bytes, a batch file at most {max}");
+        return Err(Faults::of_file(path, what));
     }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
+    std::fs::read_to_string(path).map_err(failed)
 }
 
 fn read_text(text: &str, path: &Path, queue: Option<&str>) -> Result<Batch, Faults> {

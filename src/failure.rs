@@ -144,7 +144,12 @@ impl Failure {
     /// With the place in the batch file that a refusal is about.
     pub fn in_batch_file(mut self, source: &Source) -> Self {
         if let Self::Refused(refusal) = &mut self {
-            refusal.spot = source.spot(&refusal.place);
+            let place = match refusal.reason.as_str() {
+                // Of the queue that a batch names there is no other place.
+                "UNKNOWN_QUEUE" | "QUEUE_NOT_LEAF" => "queue",
+                _ => &refusal.place,
+            };
+            refusal.spot = source.spot(place);
         }
         self
     }
@@ -153,6 +158,7 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Work(_) => 1,
+            Self::BatchFile(faults) if faults.is_local() => 5,
             Self::Input { .. } | Self::BatchFile(_) | Self::Configuration(_) => 2,
             Self::Unreachable { .. } => 3,
             Self::Refused(_) => 4,

@@ -49,6 +49,7 @@ impl Found {
         Faults {
             path: path.to_owned(),
             unread: None,
+            is_local: false,
             told: told.collect(),
             untold,
         }
@@ -88,16 +89,32 @@ impl fmt::Display for Quote<'_> {
 pub struct Faults {
     path: PathBuf,
     unread: Option<String>,
+    is_local: bool,
     told: Vec<(Fault, String)>,
     untold: usize,
 }
 
 impl Faults {
+    /// The file is not there or cannot be read: this machine's trouble, not the file's,
+    /// unless what it holds is no text.
+    pub(crate) fn of_reading(path: &Path, error: &std::io::Error) -> Self {
+        Faults {
+            is_local: error.kind() != std::io::ErrorKind::InvalidData,
+            ..Faults::of_file(path, error.to_string())
+        }
+    }
+
+    /// True if something failed on this machine and the file itself has no fault.
+    pub(crate) fn is_local(&self) -> bool {
+        self.is_local
+    }
+
     /// The file could not be read at all.
     pub(crate) fn of_file(path: &Path, what: String) -> Self {
         Self {
             path: path.to_owned(),
             unread: Some(what),
+            is_local: false,
             told: Vec::new(),
             untold: 0,
         }

@@ -48,6 +48,9 @@ pub(crate) struct Key {
 /// Values of one file, at most.
 const NODES_MAX: usize = 2_000_000;
 
+/// What aliases repeat, in values and the signs around them, at most: each costs as if it were written out.
+const REPEATED_MAX: usize = 20_000;
+
 /// Reads the only document of the text.
 pub(crate) fn parse(text: &str) -> Result<Node, Fault> {
     let options = serde_saphyr::options! {
@@ -55,6 +58,9 @@ pub(crate) fn parse(text: &str) -> Result<Node, Fault> {
         budget: serde_saphyr::budget! {
             max_nodes: NODES_MAX,
             max_events: 2 * NODES_MAX,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: REPEATED_MAX,
         },
     };
     serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options)
@@ -65,7 +71,11 @@ pub(crate) fn parse(text: &str) -> Result<Node, Fault> {
 fn fault(error: &serde_saphyr::Error) -> Fault {
     use serde_saphyr::Error;
     let at = error.location().map_or(At { line: 1, column: 1 }, at);
-    let (what, remedy) = match error.without_snippet() {
+    let told = match error.without_snippet() {
+        Error::AliasError { error, .. } => error.without_snippet(),
+        other => other,
+    };
+    let (what, remedy) = match told {
         Error::DuplicateMappingKey { key: Some(key), .. } => (
             format!("the field `{key}` stands here twice"),
             "keep one of the two",
@@ -73,6 +83,10 @@ fn fault(error: &serde_saphyr::Error) -> Fault {
         Error::MultipleDocuments { .. } => (
             "a second document starts here".to_owned(),
             "write one batch per file",
+        ),
+        Error::AliasReplayLimitExceeded { .. } => (
+            "aliases (`*NAME`) repeat too much of the file".to_owned(),
+            "write what is shared under `defaults`, or arrays (`count: N`) instead of many jobs",
         ),
         Error::Budget { .. } => (
             plain(error),

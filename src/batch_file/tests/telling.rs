@@ -36,6 +36,32 @@ fn a_file_that_cannot_be_read() {
         /nowhere/batch.yaml: cannot be read: No such file or directory (os error 2)
           do: give the path of a batch file"#]]
     .assert_eq(&faults.to_string());
+    assert!(faults.is_local(), "the exit code says so");
+}
+
+#[test]
+fn aliases_repeat_only_so_much() {
+    let nine = |name: &str| format!("[{}]", [name; 9].join(", "));
+    let mut text = "queue: cms\nx0: &a0 [a]\n".to_owned();
+    for level in 1..12 {
+        let below = nine(&format!("*a{}", level - 1));
+        text += &format!("x{level}: &a{level} {below}\n");
+    }
+    let faults = read_text(&text, Path::new("batch.yaml"), None).unwrap_err();
+    let told = faults.to_string();
+    assert!(told.contains("aliases (`*NAME`) repeat too much"), "{told}");
+}
+
+#[test]
+fn nobody_is_told_to_wait_for_himself() {
+    check(
+        "queue: cms\njobs:\n  - {name: merge, run: x}\n  - {name: cc, run: x, needs: outputs-of c}\n",
+        expect![[r#"
+            batch.yaml:4:31: there is no job `c` in this batch
+                 4 |   - {name: cc, run: x, needs: outputs-of c}
+                   |                               ^
+              do: there are: merge"#]],
+    );
 }
 
 proptest::proptest! {
