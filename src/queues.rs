@@ -99,8 +99,8 @@ pub struct Settings {
     /// Full name: cms.higgs.alice
     #[arg(value_name = "QUEUE")]
     name: String,
-    /// Its share beside its siblings'
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    /// Its share beside its siblings'; 0 gets what they leave [default of a new one: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=65_536))]
     weight: Option<u32>,
     /// How many tasks it may hold queued
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -235,7 +235,7 @@ async fn create(settings: Settings) -> Result<(), Failure> {
         guarantee: settings.guarantee.map(|given| given.guarantee(None)),
         limit: settings.limit.map(|given| given.limit(None)),
         name: settings.name,
-        weight: settings.weight.unwrap_or(0),
+        weight: settings.weight,
         queued_max: settings.queued_max.unwrap_or(0),
         submitters: settings.submitters.unwrap_or_default(),
     };

@@ -42,15 +42,10 @@ impl ClientApi {
     ) -> Result<v1::Queue, Status> {
         self.rights.check_operator(&caller)?;
         let name = request.name.clone();
-        let weight = if request.weight == 0 {
-            1
-        } else {
-            request.weight
-        };
         let (guarantee, limit) = self.bounds(request.guarantee, request.limit).await?;
         let spec = QueueSpec {
             name: request.name,
-            weight,
+            weight: request.weight.unwrap_or(1),
             guarantee: guarantee.unwrap_or_default(),
             limit: limit.unwrap_or_default(),
             queued_max: (request.queued_max != 0).then_some(request.queued_max),

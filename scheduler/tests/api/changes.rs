@@ -147,9 +147,11 @@ async fn queues_are_created_changed_and_listed_with_their_shares() {
     assert_eq!(created.warnings, Vec::<String>::new());
     let for_nobody = v1::CreateQueueRequest {
         name: "lhcb".into(),
+        weight: Some(0),
         ..Default::default()
     };
     let for_nobody = client.create_queue(for_nobody).await.unwrap().into_inner();
+    assert_eq!(for_nobody.weight, 0, "it was given, and is not the default");
     assert_eq!(
         for_nobody.warnings,
         [
