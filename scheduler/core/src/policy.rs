@@ -100,6 +100,13 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// The resource whose name is most like a mistyped one, if any is.
+    #[must_use]
+    pub fn resource_near(&self, name: &str) -> Option<String> {
+        let named = self.extended_resources.iter().map(String::as_str);
+        crate::nearest::nearest(name, STANDING.into_iter().chain(named))
+    }
+
     /// Checks bounds.
     ///
     /// # Errors

@@ -36,10 +36,14 @@ pub fn resources_in(
     for (name, amount) in &wire.extended {
         let dimension = policy.extended_dimension(name).ok_or_else(|| {
             let known = policy.extended_resources.join("`, `");
-            let remedy = match known.is_empty() {
-                true => "name it under `policy.extended_resources` of the scheduler's file".into(),
-                false => format!("use one of cpu, memory, disk, gpu, `{known}`"),
+            let remedy = match (policy.resource_near(name), known.is_empty()) {
+                (Some(near), _) => format!("did you mean `{near}`?"),
+                (None, true) => {
+                    "name it under `policy.extended_resources` of the scheduler's file".into()
+                }
+                (None, false) => format!("use one of cpu, memory, disk, gpu, `{known}`"),
             };
+            let place = format!("{place}.{name}");
             Rejected::invalid(place, format!("there is no resource `{name}`"), remedy)
         })?;
         amounts[dimension] = *amount;

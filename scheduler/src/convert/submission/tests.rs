@@ -78,7 +78,7 @@ fn each_fault_is_refused_with_its_place() {
         jobs[1].on_lost_contact: the value 9 means nothing to this release
         jobs[1].command: it holds a zero byte
         jobs[1].env: "A=B" is not the name of a variable
-        jobs[1].resources: there is no resource `fpga`
+        jobs[1].resources.fpga: there is no resource `fpga`
         jobs[1].inputs[0].digest: `abc` is not a digest
         jobs[1].inputs[1].path: two inputs have the path `a`
         jobs[1].retries[0].on: the value 0 means nothing to this release
@@ -175,4 +175,18 @@ fn the_digest_tells_contents_apart_and_repeats() {
     };
     assert_eq!(digest(&batch("a")), digest(&batch("a")));
     assert_ne!(digest(&batch("a")), digest(&batch("b")));
+}
+
+#[test]
+fn a_mistyped_resource_is_told_the_nearest_name() {
+    let mut job = job();
+    job.resources.as_mut().expect("resources").extended = [("cpus".to_owned(), 2)].into();
+    let batch = v1::BatchSpec {
+        name: "b".into(),
+        queue: "cms".into(),
+        jobs: vec![job],
+    };
+    let rejected = batch_in(&Policy::default(), batch).expect_err("no such resource");
+    assert_eq!(rejected.cause.place(), Some("jobs[0].resources.cpus"));
+    assert_eq!(rejected.cause.remedy(), "did you mean `cpu`?");
 }
