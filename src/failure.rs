@@ -144,12 +144,16 @@ impl Failure {
     /// With the place in the batch file that a refusal is about.
     pub fn in_batch_file(mut self, source: &Source) -> Self {
         if let Self::Refused(refusal) = &mut self {
-            let place = match refusal.reason.as_str() {
+            refusal.spot = match refusal.reason.as_str() {
                 // Of the queue that a batch names there is no other place.
-                "UNKNOWN_QUEUE" | "QUEUE_NOT_LEAF" => "queue",
-                _ => &refusal.place,
+                "UNKNOWN_QUEUE" | "QUEUE_NOT_LEAF" => source.spot("queue"),
+                // The refusal tells the name alone.
+                "UNKNOWN_SITE" => {
+                    let name = refusal.what.split('`').nth(1);
+                    name.and_then(|name| source.site_spot(name))
+                }
+                _ => source.spot(&refusal.place),
             };
-            refusal.spot = source.spot(place);
         }
         self
     }

@@ -50,11 +50,39 @@ impl Source {
             _ if passed >= 2 && defaulted > passed - 2 => default,
             _ => node,
         };
-        Some(Spot {
+        Some(self.at(node.at))
+    }
+
+    /// Where the file first names a site so.
+    pub fn site_spot(&self, name: &str) -> Option<Spot> {
+        let (_, jobs) = descend(&self.root, &["jobs"]);
+        let jobs = match &jobs.value {
+            Value::List(jobs) => jobs.as_slice(),
+            _ => &[],
+        };
+        let (passed, defaults) = descend(&self.root, &["defaults"]);
+        let defaults = (passed == 1).then_some(defaults);
+        let lists = defaults.into_iter().chain(jobs).flat_map(|job| {
+            ["sites", "sites_excluded"].map(|field| match descend(job, &[field]) {
+                (1, list) => Some(list),
+                _ => None,
+            })
+        });
+        let names = lists.flatten().flat_map(|list| match &list.value {
+            Value::List(names) => names.as_slice(),
+            _ => std::slice::from_ref(list),
+        });
+        let is_meant =
+            |node: &&Node| matches!(&node.value, Value::Scalar { text, .. } if text == name);
+        Some(self.at({ names }.find(is_meant)?.at))
+    }
+
+    fn at(&self, at: At) -> Spot {
+        Spot {
             path: self.path.clone(),
-            at: node.at,
-            line: line_of(&self.text, node.at),
-        })
+            at,
+            line: line_of(&self.text, at),
+        }
     }
 }
 

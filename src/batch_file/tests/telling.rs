@@ -140,3 +140,17 @@ fn a_refusal_points_into_the_file() {
     let batch = read_text(text, Path::new("batch.yaml"), Some("atlas")).unwrap();
     assert!(batch.source.spot("queue").is_none());
 }
+
+#[test]
+fn an_unknown_site_is_found_in_the_file() {
+    let text = "queue: cms\ndefaults: {run: x, sites: [meyrin]}\njobs:\n  - {name: a, sites_excluded: [meyrin, wignr]}\n  - {name: b, sites: lonly}\n";
+    let batch = read_text(text, Path::new("batch.yaml"), None).unwrap();
+    let spot = |name| {
+        let spot = batch.source.site_spot(name);
+        spot.map(|spot| spot.to_string().lines().next().unwrap().to_owned())
+    };
+    assert_eq!(spot("meyrin").unwrap(), "batch.yaml:2:28");
+    assert_eq!(spot("wignr").unwrap(), "batch.yaml:4:40");
+    assert_eq!(spot("lonly").unwrap(), "batch.yaml:5:22");
+    assert_eq!(spot("nowhere"), None);
+}
