@@ -19,7 +19,7 @@ use jeroboam_core::queue::QueueSpec;
 use jeroboam_core::resources::Resources;
 use jeroboam_core::round::plan_round;
 use jeroboam_core::site::{NodeReport, SiteSpec};
-use jeroboam_core::spec::{BatchSpec, Coe, JobSpec, Needs, OnLostContact};
+use jeroboam_core::spec::{BatchSpec, Coe, JobSpec, Needs};
 use jeroboam_core::time::{HOUR_MS, TimeMs};
 use jeroboam_core::world::World;
 use rand::rngs::ChaCha8Rng;
@@ -369,37 +369,13 @@ fn needs(rng: &mut ChaCha8Rng) -> Needs {
 }
 
 fn one_core(class: i64) -> Needs {
-    Needs {
-        resources: Resources::of(1_000, 1_024 + class, 0, 0),
-        walltime_ms: HOUR_MS,
-        coe: None,
-        labels: BTreeMap::new(),
-        tolerations: BTreeSet::new(),
-        sites: BTreeSet::new(),
-        sites_excluded: BTreeSet::new(),
-    }
+    Needs::new(Resources::of(1_000, 1_024 + class, 0, 0), HOUR_MS)
 }
 
 fn submit(world: &mut World, queue: &str, number: u32, count: u32, needs: Needs) {
     let job = JobSpec {
-        name: "work".into(),
         count,
-        command: vec!["true".into()],
-        env: BTreeMap::new(),
-        image: String::new(),
-        priority: 0,
-        needs,
-        after: vec![],
-        inputs: vec![],
-        outputs: vec![],
-        outputs_of: vec![],
-        retries: vec![],
-        on_lost_contact: OnLostContact::Restart,
-        restartable: true,
-        preemptible: true,
-        min: 1,
-        within: None,
-        running_max: None,
+        ..JobSpec::new("work", needs)
     };
     let event = Event::BatchSubmitted {
         request_id: format!("{queue}-{number}"),

@@ -12,7 +12,7 @@ use jeroboam_core::index::NodeIndex;
 use jeroboam_core::queue::QueueSpec;
 use jeroboam_core::resources::Resources;
 use jeroboam_core::site::{NodeReport, SiteSpec};
-use jeroboam_core::spec::{BatchSpec, Coe, JobSpec, Needs, OnLostContact};
+use jeroboam_core::spec::{BatchSpec, Coe, JobSpec, Needs};
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 use rand::rngs::ChaCha8Rng;
@@ -368,24 +368,5 @@ fn job(number: usize, size: &Size, rng: &mut ChaCha8Rng) -> JobSpec {
         sites,
         sites_excluded: BTreeSet::new(),
     };
-    JobSpec {
-        name: format!("work{number}"),
-        count: 1,
-        command: vec!["true".into()],
-        env: BTreeMap::new(),
-        image: String::new(),
-        priority: 0,
-        needs,
-        after: vec![],
-        inputs: vec![],
-        outputs: vec![],
-        outputs_of: vec![],
-        retries: vec![],
-        on_lost_contact: OnLostContact::Restart,
-        restartable: true,
-        preemptible: true,
-        min: 1,
-        within: None,
-        running_max: None,
-    }
+    JobSpec::new(format!("work{number}"), needs)
 }

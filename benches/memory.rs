@@ -6,11 +6,11 @@
 use jeroboam_core::event::Event;
 use jeroboam_core::queue::QueueSpec;
 use jeroboam_core::resources::Resources;
-use jeroboam_core::spec::{BatchSpec, JobSpec, Needs, OnLostContact};
+use jeroboam_core::spec::{BatchSpec, JobSpec, Needs};
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const NOW: TimeMs = TimeMs(1_000_000_000_000);
@@ -90,31 +90,11 @@ fn measure(name: &str, batches: u32, jobs: u32, count: u32, classes: u32) {
 fn job_of(number: u32, count: u32, classes: u32) -> JobSpec {
     let memory_mib = 1_024 + i64::from(number % classes);
     JobSpec {
-        name: format!("job-{number}"),
         count,
         command: vec!["simulate".into(), "--seed".into(), number.to_string()],
-        env: BTreeMap::new(),
-        image: String::new(),
-        priority: 0,
-        needs: Needs {
-            resources: Resources::of(1_000, memory_mib, 0, 0),
-            walltime_ms: 3_600_000,
-            coe: None,
-            labels: BTreeMap::new(),
-            tolerations: BTreeSet::new(),
-            sites: BTreeSet::new(),
-            sites_excluded: BTreeSet::new(),
-        },
-        after: vec![],
-        inputs: vec![],
-        outputs: vec![],
-        outputs_of: vec![],
-        retries: vec![],
-        on_lost_contact: OnLostContact::Restart,
-        restartable: true,
-        preemptible: true,
-        min: 1,
-        within: None,
-        running_max: None,
+        ..JobSpec::new(
+            format!("job-{number}"),
+            Needs::new(Resources::of(1_000, memory_mib, 0, 0), 3_600_000),
+        )
     }
 }

@@ -12,7 +12,7 @@ use jeroboam_core::job::{AttemptEnd, Outcome};
 use jeroboam_core::queue::QueueSpec;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::site::{NodeReport, SPEED_REFERENCE_MILLI, SiteSpec};
-use jeroboam_core::spec::{BatchSpec, Coe, JobSpec, Needs, OnLostContact};
+use jeroboam_core::spec::{BatchSpec, Coe, JobSpec, Needs};
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::usage::STEP_MS;
 use jeroboam_core::world::World;
@@ -271,32 +271,24 @@ impl Built {
             names.iter().map(|name| site_name(&sites, name)).collect()
         };
         JobSpec {
-            name: "plan".to_owned(),
             count: job.count,
-            command: vec!["true".to_owned()],
-            env: BTreeMap::new(),
-            image: String::new(),
             priority: job.priority,
-            needs: Needs {
-                resources: job.resources,
-                walltime_ms: job.walltime_ms,
-                coe: None,
-                labels: job.labels.clone(),
-                tolerations: job.tolerations.clone(),
-                sites: named(&job.sites),
-                sites_excluded: named(&job.sites_excluded),
-            },
-            after: Vec::new(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            outputs_of: Vec::new(),
-            retries: Vec::new(),
-            on_lost_contact: OnLostContact::Restart,
-            restartable: true,
             preemptible: job.preemptible,
             min: job.min,
             within: job.within.clone(),
             running_max: job.running_max,
+            ..JobSpec::new(
+                "plan",
+                Needs {
+                    resources: job.resources,
+                    walltime_ms: job.walltime_ms,
+                    coe: None,
+                    labels: job.labels.clone(),
+                    tolerations: job.tolerations.clone(),
+                    sites: named(&job.sites),
+                    sites_excluded: named(&job.sites_excluded),
+                },
+            )
         }
     }
 

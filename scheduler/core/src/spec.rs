@@ -258,7 +258,46 @@ pub enum OnLostContact {
     Wait,
 }
 
+impl Needs {
+    /// These resources for so long, anywhere.
+    pub fn new(resources: Resources, walltime_ms: i64) -> Self {
+        Needs {
+            resources,
+            walltime_ms,
+            coe: None,
+            labels: BTreeMap::new(),
+            tolerations: BTreeSet::new(),
+            sites: BTreeSet::new(),
+            sites_excluded: BTreeSet::new(),
+        }
+    }
+}
+
 impl JobSpec {
+    /// One task that runs `true`: what a job is if nothing else is said of it.
+    pub fn new(name: impl Into<String>, needs: Needs) -> Self {
+        JobSpec {
+            name: name.into(),
+            count: 1,
+            command: vec!["true".into()],
+            env: BTreeMap::new(),
+            image: String::new(),
+            priority: 0,
+            needs,
+            after: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            outputs_of: Vec::new(),
+            retries: Vec::new(),
+            on_lost_contact: OnLostContact::Restart,
+            restartable: true,
+            preemptible: true,
+            min: 1,
+            within: None,
+            running_max: None,
+        }
+    }
+
     /// How its first tasks go.
     pub fn gang(&self) -> Gang {
         self.gang_of(self.min)

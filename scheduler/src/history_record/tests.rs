@@ -10,37 +10,15 @@ use jeroboam_core::job::{AttemptEnd, AttemptRecord, AttemptUsage, FailedReason, 
 use jeroboam_core::queue::QueueSpec;
 use jeroboam_core::ranges::RangeSet;
 use jeroboam_core::resources::Resources;
-use jeroboam_core::spec::{BatchSpec, File, JobSpec, Needs, OnLostContact};
+use jeroboam_core::spec::{BatchSpec, File, JobSpec, Needs};
 use jeroboam_core::time::TimeMs;
 
 fn spec(count: u32, argument: &str) -> JobSpec {
     JobSpec {
-        name: "gen".into(),
         count,
         command: vec!["true".into(), argument.into()],
-        env: Default::default(),
-        image: String::new(),
-        priority: 0,
-        needs: Needs {
-            resources: Resources::of(1_000, 64, 0, 0),
-            walltime_ms: 1_000,
-            coe: None,
-            labels: Default::default(),
-            tolerations: Default::default(),
-            sites: Default::default(),
-            sites_excluded: Default::default(),
-        },
-        after: vec![],
-        inputs: vec![],
         outputs: vec!["*.json".into()],
-        outputs_of: vec![],
-        retries: vec![],
-        on_lost_contact: OnLostContact::Restart,
-        restartable: true,
-        preemptible: true,
-        min: 1,
-        within: None,
-        running_max: None,
+        ..JobSpec::new("gen", Needs::new(Resources::of(1_000, 64, 0, 0), 1_000))
     }
 }
 

@@ -11,7 +11,7 @@ use jeroboam_core::ranges::RangeSet;
 use jeroboam_core::resources::Resources;
 use jeroboam_core::round::plan_round;
 use jeroboam_core::site::{NodeReport, SiteSpec};
-use jeroboam_core::spec::{BatchSpec, Coe, JobSpec, Needs, OnLostContact};
+use jeroboam_core::spec::{BatchSpec, Coe, JobSpec, Needs};
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 use jeroboam_scheduler::dispatch::{
@@ -416,31 +416,10 @@ pub fn ended(lease: LeaseId, outcome: Outcome) -> FromSite {
 /// A job of one-core tasks.
 pub fn job(count: u32) -> JobSpec {
     JobSpec {
-        name: "select".into(),
         count,
-        command: vec!["true".into()],
-        env: BTreeMap::new(),
-        image: String::new(),
-        priority: 0,
-        needs: Needs {
-            resources: Resources::of(1_000, 1_024, 0, 0),
-            walltime_ms: 600_000,
-            coe: None,
-            labels: BTreeMap::new(),
-            tolerations: BTreeSet::new(),
-            sites: BTreeSet::new(),
-            sites_excluded: BTreeSet::new(),
-        },
-        after: Vec::new(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        outputs_of: Vec::new(),
-        retries: Vec::new(),
-        on_lost_contact: OnLostContact::Restart,
-        restartable: true,
-        preemptible: true,
-        min: 1,
-        within: None,
-        running_max: None,
+        ..JobSpec::new(
+            "select",
+            Needs::new(Resources::of(1_000, 1_024, 0, 0), 600_000),
+        )
     }
 }

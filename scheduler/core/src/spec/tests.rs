@@ -6,34 +6,7 @@ use super::*;
 use expect_test::{Expect, expect};
 
 fn job(name: &str) -> JobSpec {
-    JobSpec {
-        name: name.into(),
-        count: 1,
-        command: vec!["true".into()],
-        env: BTreeMap::new(),
-        image: String::new(),
-        priority: 0,
-        needs: Needs {
-            resources: Resources::of(1_000, 1_024, 0, 0),
-            walltime_ms: 60_000,
-            coe: None,
-            labels: BTreeMap::new(),
-            tolerations: BTreeSet::new(),
-            sites: BTreeSet::new(),
-            sites_excluded: BTreeSet::new(),
-        },
-        after: Vec::new(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        outputs_of: Vec::new(),
-        retries: Vec::new(),
-        on_lost_contact: OnLostContact::Restart,
-        restartable: true,
-        preemptible: true,
-        min: 1,
-        within: None,
-        running_max: None,
-    }
+    JobSpec::new(name, Needs::new(Resources::of(1_000, 1_024, 0, 0), 60_000))
 }
 
 fn batch(jobs: Vec<JobSpec>) -> BatchSpec {

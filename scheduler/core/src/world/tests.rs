@@ -10,7 +10,7 @@ use crate::ranges::RangeSet;
 use crate::resources::Resources;
 use crate::round::plan_round;
 use crate::site::{Contract, NodeReport, SiteSpec};
-use crate::spec::{After, BatchSpec, Coe, JobSpec, Needs, OnLostContact};
+use crate::spec::{After, BatchSpec, Coe, JobSpec, Needs};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -97,32 +97,9 @@ fn report(world: &mut World, nodes: Vec<NodeReport>) -> Result<Vec<Effect>, Reje
 
 fn job(name: &str, after_ok: &[&str]) -> JobSpec {
     JobSpec {
-        name: name.into(),
         count: 4,
-        command: vec!["true".into()],
-        env: BTreeMap::new(),
-        image: String::new(),
-        priority: 0,
-        needs: Needs {
-            resources: Resources::of(1_000, 0, 0, 0),
-            walltime_ms: 60_000,
-            coe: None,
-            labels: BTreeMap::new(),
-            tolerations: BTreeSet::new(),
-            sites: BTreeSet::new(),
-            sites_excluded: BTreeSet::new(),
-        },
         after: after_ok.iter().copied().map(After::ok).collect(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        outputs_of: Vec::new(),
-        retries: Vec::new(),
-        on_lost_contact: OnLostContact::Restart,
-        restartable: true,
-        preemptible: true,
-        min: 1,
-        within: None,
-        running_max: None,
+        ..JobSpec::new(name, Needs::new(Resources::of(1_000, 0, 0, 0), 60_000))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jeroboam_core::queue::QueueSpec;
 use jeroboam_core::resources::Resources;
 use jeroboam_core::site::{NodeReport, SiteSpec};
-use jeroboam_core::spec::{Coe, JobSpec, Needs, OnLostContact};
+use jeroboam_core::spec::{Coe, JobSpec, Needs};
 use jeroboam_core::time::TimeMs;
 
 /// When every system begins: 2026-01-01T00:00:00Z.
@@ -44,31 +44,13 @@ pub fn node(name: String, cpu: i64, memory: i64, gpu: i64) -> NodeReport {
 /// A job of `count` tasks, each of so many cores, GiB and gpus.
 pub fn job(count: i64, cpu: i64, memory: i64, gpu: i64) -> JobSpec {
     JobSpec {
-        name: "j".into(),
         count: count as u32,
-        command: vec!["true".into()],
-        env: BTreeMap::new(),
-        image: String::new(),
-        priority: 0,
-        needs: Needs {
-            resources: Resources::of(cpu * 1_000, memory * 1_024, 0, gpu),
-            walltime_ms: 60 * MINUTE_MS,
-            coe: None,
-            labels: BTreeMap::new(),
-            tolerations: BTreeSet::new(),
-            sites: BTreeSet::new(),
-            sites_excluded: BTreeSet::new(),
-        },
-        after: Vec::new(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        outputs_of: Vec::new(),
-        retries: Vec::new(),
-        on_lost_contact: OnLostContact::Restart,
-        restartable: true,
-        preemptible: true,
-        min: 1,
-        within: None,
-        running_max: None,
+        ..JobSpec::new(
+            "j",
+            Needs::new(
+                Resources::of(cpu * 1_000, memory * 1_024, 0, gpu),
+                60 * MINUTE_MS,
+            ),
+        )
     }
 }

@@ -5,9 +5,8 @@
 use super::*;
 use crate::event::Event;
 use crate::site::{Contract, NodeReport, SiteSpec};
-use crate::spec::{Coe, JobSpec, OnLostContact};
+use crate::spec::{Coe, JobSpec};
 use expect_test::{Expect, expect};
-use std::collections::BTreeMap;
 
 const NOW: TimeMs = TimeMs(1_000_000);
 
@@ -71,38 +70,11 @@ fn amounts_of(text: &str) -> Resources {
 }
 
 fn needs(asked: &str) -> Needs {
-    Needs {
-        resources: amounts_of(asked),
-        walltime_ms: 1,
-        coe: None,
-        labels: BTreeMap::new(),
-        tolerations: BTreeSet::new(),
-        sites: BTreeSet::new(),
-        sites_excluded: BTreeSet::new(),
-    }
+    Needs::new(amounts_of(asked), 1)
 }
 
 fn batch(jobs: &[&str]) -> BatchSpec {
-    let job = |asked: &&str| JobSpec {
-        name: "a".into(),
-        count: 1,
-        command: vec!["true".into()],
-        env: BTreeMap::new(),
-        image: String::new(),
-        priority: 0,
-        needs: needs(asked),
-        after: Vec::new(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        outputs_of: Vec::new(),
-        retries: Vec::new(),
-        on_lost_contact: OnLostContact::Restart,
-        restartable: true,
-        preemptible: true,
-        min: 1,
-        within: None,
-        running_max: None,
-    };
+    let job = |asked: &&str| JobSpec::new("a", needs(asked));
     BatchSpec {
         name: "b".into(),
         queue: "q".into(),
