@@ -4,16 +4,17 @@
 //! For each node the earliest time at which 1, 2, 4, … cores are free is kept, and one gpu,
 //! and for each [`BLOCK`] nodes the least of those. What asks for `c` cores cannot have
 //! them before the time of the largest power of two that is no more than `c`; the exact
-//! answer is the caller's. Bounds hold whatever a round takes meanwhile, since that only
-//! delays.
+//! answer is the caller's. Bounds hold whatever a round gives away meanwhile, since that
+//! only delays; what it takes away from others may make a node free sooner than its bound,
+//! and is then found a round later.
 //!
 //! It is a cache of the World, not a part of it: left out when the World is written,
 //! equal to every other, and built when first asked. What changed on a node is read
 //! again at the next question.
 
-use crate::ids::NodeId;
+use crate::ids::{NodeId, TaskId};
 use crate::resources::{CPU, GPU, Resources};
-use crate::round::feasible::longest_ms;
+use crate::round::feasible::latest_end;
 use crate::site::Node;
 use crate::time::TimeMs;
 use crate::world::World;
@@ -144,15 +145,9 @@ fn raise(row: &mut Row, free: &Resources, at: TimeMs) {
 /// What runs on a node, by when it ends at the latest; what was told to end may be gone
 /// at once.
 fn ends(world: &World, node: &Node) -> Vec<(TimeMs, Resources)> {
-    let end = |task: &crate::ids::TaskId| {
-        let job = &world.jobs()[&task.job];
-        let active = &job.tasks.active[&task.index];
-        let end = if active.is_stopping() {
-            NOW
-        } else {
-            active.granted + longest_ms(world, &job.spec.needs, node)
-        };
-        (end, *job.resources())
+    let end = |task: &TaskId| {
+        let end = latest_end(world, node, task).unwrap_or(NOW);
+        (end, *world.jobs()[&task.job].resources())
     };
     let mut ends: Vec<(TimeMs, Resources)> = node.tasks.iter().map(end).collect();
     ends.sort_unstable_by_key(|(end, _)| *end);

@@ -5,6 +5,7 @@
 //! who could get neither room nor a reservation. Work that mostly needs a closed
 //! resource waits, whatever its key: so nobody is overtaken without limit.
 
+use super::order::dominant;
 use crate::ids::QueueId;
 use crate::resources::{DIMENSIONS, Resources};
 use crate::time::TimeMs;
@@ -83,17 +84,13 @@ impl Barrier {
 
 /// True if work of this cost mostly needs a closed resource.
 pub fn keeps_out(closed: &[bool; DIMENSIONS], cost: &Resources, pool: &Resources) -> bool {
-    let asked = (0..DIMENSIONS).filter(|d| pool[*d] > 0 && cost[*d] > 0);
-    let most = asked.clone().max_by(|left, right| {
-        let mine = i128::from(cost[*left]) * i128::from(pool[*right]);
-        mine.cmp(&(i128::from(cost[*right]) * i128::from(pool[*left])))
-    });
-    let Some(most) = most else {
+    let Some(most) = dominant(cost, pool) else {
         return false;
     };
     let matters = |d: usize| {
         let mine = MATTERS * i128::from(cost[d]) * i128::from(pool[most]);
         mine >= i128::from(cost[most]) * i128::from(pool[d])
     };
-    asked.into_iter().any(|d| closed[d] && matters(d))
+    let mut asked = (0..DIMENSIONS).filter(|d| pool[*d] > 0 && cost[*d] > 0);
+    asked.any(|d| closed[d] && matters(d))
 }

@@ -1,7 +1,7 @@
 //! Which nodes would take a task. The planner asks, and the World asks again
 //! when a plan is committed: one function for both.
 
-use crate::ids::{NodeId, SiteId};
+use crate::ids::{NodeId, SiteId, TaskId};
 use crate::reason::Refusal;
 use crate::resources::Resources;
 use crate::site::{BUDGET_MICRO_EUR_MAX, Node, NodeReport, Site};
@@ -163,6 +163,14 @@ pub(crate) fn site_refusal(now: TimeMs, site: &Site) -> Option<Refusal> {
 pub fn longest_ms(world: &World, needs: &Needs, node: &Node) -> i64 {
     node.scaled_ms(needs.walltime_ms)
         .saturating_add(world.policy().grace_ms)
+}
+
+/// When what runs on a node ends at the latest; `None` if it was told to end already.
+pub fn latest_end(world: &World, node: &Node, task: &TaskId) -> Option<TimeMs> {
+    let job = &world.jobs()[&task.job];
+    let active = &job.tasks.active[&task.index];
+    let until = active.granted + longest_ms(world, &job.spec.needs, node);
+    (!active.is_stopping()).then_some(until)
 }
 
 /// What a task can cost on a node at most; 0 at an owned site.

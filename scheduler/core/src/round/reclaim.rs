@@ -14,124 +14,27 @@
 //! A list by A alone is tried first. The queues above both may not fall below what they
 //! hold of their guarantee, unless all victims fall under B. Least lost work goes first.
 
+mod running;
+
+pub use running::Running;
+
 use super::Round;
 use super::barrier::Work;
-use super::order::{Head, Order, is_about};
+use super::order::{Head, is_about};
 use super::reserve::Booking;
 use super::room::{Group, group_of};
 use super::share::fine;
 use crate::event::Preemption;
-use crate::ids::{JobId, NodeId, QueueId, TaskId};
+use crate::ids::{NodeId, QueueId, TaskId};
 use crate::reservation::{Place, Reservation};
-use crate::resources::{CPU, DIMENSIONS, Resources};
+use crate::resources::{DIMENSIONS, Resources};
 use crate::site::Node;
-use crate::time::TimeMs;
-use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Nodes that are tried for the first task of a gang.
 const STARTS_MAX: usize = 8;
 /// Of a longer list of victims nobody is left out again.
 const VICTIMS_WEIGHED_MAX: usize = 64;
-
-/// What runs, as units that are preempted whole.
-pub struct Running {
-    units: Vec<Unit>,
-    on_node: BTreeMap<NodeId, Vec<usize>>,
-}
-
-/// A task, or a gang.
-struct Unit {
-    tasks: Vec<(TaskId, NodeId)>,
-    each: Resources,
-    work: Work,
-    /// It may be preempted, and has had its place for long enough.
-    open: bool,
-    /// Core-milliseconds that would be lost, in thousandths.
-    lost: i128,
-    /// Per queue from the leaf up: the unit is beyond its guarantee.
-    beyond: Vec<bool>,
-}
-
-impl Running {
-    pub fn new(world: &World, order: &Order<'_>, now: TimeMs) -> Self {
-        let mut starts: Vec<(TimeMs, JobId, Vec<u32>)> = Vec::new();
-        for job in world
-            .jobs()
-            .values()
-            .filter(|job| !job.tasks.active.is_empty())
-        {
-            let gang: Vec<u32> = if job.tasks.gang_holds() {
-                job.tasks.gang.iter().collect()
-            } else {
-                Vec::new()
-            };
-            if let Some(first) = gang.first() {
-                starts.push((job.tasks.active[first].granted, job.id, gang.clone()));
-            }
-            for (index, active) in &job.tasks.active {
-                if !active.is_stopping() && !gang.contains(index) {
-                    starts.push((active.granted, job.id, vec![*index]));
-                }
-            }
-        }
-        starts.sort();
-        let mut running = Running {
-            units: Vec::with_capacity(starts.len()),
-            on_node: BTreeMap::new(),
-        };
-        let mut sums = vec![Resources::ZERO; world.queues().len()];
-        for (granted, id, indexes) in starts {
-            let job = &world.jobs()[&id];
-            let tasks: Vec<(TaskId, NodeId)> = indexes
-                .iter()
-                .map(|index| {
-                    (
-                        TaskId {
-                            job: id,
-                            index: *index,
-                        },
-                        job.tasks.active[index].node,
-                    )
-                })
-                .collect();
-            let cost = job.resources().times(tasks.len() as i64);
-            let beyond = world.queues().path(job.queue).map(|queue| {
-                sums[queue.index()] += &cost;
-                let (sum, share) = (fine(&sums[queue.index()]), order.shares().of(queue));
-                let pool = &order.shares().pool;
-                (0..DIMENSIONS).any(|d| is_about(&cost, pool, d) && sum[d] > share.guarantee[d])
-            });
-            let unit = Unit {
-                each: *job.resources(),
-                work: Work {
-                    leaf: job.queue,
-                    cost,
-                },
-                open: job.spec.preemptible && now - granted >= world.policy().preempt_after_ms,
-                lost: i128::from(cost[CPU]) * i128::from(now - granted),
-                beyond: beyond.collect(),
-                tasks,
-            };
-            for (_, node) in &unit.tasks {
-                let units = running.on_node.entry(*node).or_default();
-                if units.last() != Some(&running.units.len()) {
-                    units.push(running.units.len());
-                }
-            }
-            running.units.push(unit);
-        }
-        running
-    }
-}
-
-impl Unit {
-    /// What it holds on a node.
-    fn on(&self, node: NodeId) -> Resources {
-        let tasks = self.tasks.iter().filter(|(_, at)| *at == node);
-        self.each.times(tasks.count() as i64)
-    }
-}
 
 /// A node on which room is wanted.
 #[derive(Clone, Copy)]
@@ -162,14 +65,14 @@ impl Round<'_> {
             leaf: head.leaf,
             cost: self.order.cost(head),
         };
-        let has_room = self.room.has_room_for(&self.order, head);
-        if has_room && self.order.within_limits(head.leaf, &work.cost) {
-            // Free room will do, once it is its turn.
-            return false;
-        }
         if self.preemptions.len() >= self.world.policy().preemptions_per_round_max as usize
             || !self.order.has_claim(&work)
         {
+            return false;
+        }
+        let has_room = self.room.has_room_for(&self.order, head);
+        if has_room && self.order.within_limits(head.leaf, &work.cost) {
+            // Free room will do, once it is its turn.
             return false;
         }
         if self.give_up_below_limits(&work) {

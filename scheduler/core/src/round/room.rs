@@ -1,7 +1,7 @@
 //! Where there is room now: the World's nodes, less what the round has taken, less what
 //! it keeps for reservations.
 
-use super::feasible::{Taken, longest_ms, refusal, takes_tasks, will_take};
+use super::feasible::{Taken, latest_end, longest_ms, refusal, takes_tasks, will_take};
 use super::order::{Head, Order};
 use super::score::{best_node, score};
 use crate::ids::{ClassId, JobId, NodeId, QueueId, TaskId};
@@ -465,14 +465,10 @@ impl<'w> Room<'w> {
     fn ends(&self, node: &Node) -> Vec<(TimeMs, Resources)> {
         let grace_ms = self.world.policy().grace_ms;
         let of = |task: &TaskId| {
-            let job = &self.world.jobs()[&task.job];
-            let active = &job.tasks.active[&task.index];
-            let end = if active.is_stopping() || self.victims.contains(task) {
-                self.now + grace_ms
-            } else {
-                active.granted + longest_ms(self.world, &job.spec.needs, node)
-            };
-            (end.max(self.now + 1), *job.resources())
+            let stays = !self.victims.contains(task);
+            let end = latest_end(self.world, node, task).filter(|_| stays);
+            let end = end.unwrap_or(self.now + grace_ms).max(self.now + 1);
+            (end, *self.world.jobs()[&task.job].resources())
         };
         let mut ends: Vec<(TimeMs, Resources)> = node.tasks.iter().map(of).collect();
         ends.extend(self.placed.get(&node.id).into_iter().flatten());

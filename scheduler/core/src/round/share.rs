@@ -10,7 +10,7 @@
 //! gpu differs from one entitled to none, and so do the users below it.
 
 use super::fill::{Water, cut_guarantees, pour};
-use super::order::is_about;
+use super::order::{dominant, is_about};
 use crate::ids::QueueId;
 use crate::queue::Queue;
 use crate::resources::{DIMENSIONS, Resources};
@@ -308,12 +308,7 @@ fn asked_by(world: &World, pool: &Resources, queue: &Queue) -> (Resources, i64) 
             tasks += usable;
         }
     }
-    let most = (0..DIMENSIONS)
-        .filter(|d| pool[*d] > 0)
-        .max_by(|left, right| {
-            let mine = i128::from(asked[*left]) * i128::from(pool[*right]);
-            mine.cmp(&(i128::from(asked[*right]) * i128::from(pool[*left])))
-        });
+    let most = dominant(&asked, pool);
     let Some(most) = most.filter(|d| asked[*d] > pool[*d]) else {
         return (asked, tasks);
     };

@@ -44,6 +44,15 @@ pub enum Band {
     ByShare,
 }
 
+/// The resource of which most is asked for, relative to the pool.
+pub fn dominant(cost: &Resources, pool: &Resources) -> Option<usize> {
+    let asked = (0..DIMENSIONS).filter(|d| pool[*d] > 0 && cost[*d] > 0);
+    asked.max_by(|left, right| {
+        let mine = i128::from(cost[*left]) * i128::from(pool[*right]);
+        mine.cmp(&(i128::from(cost[*right]) * i128::from(pool[*left])))
+    })
+}
+
 /// True if a task is about a resource: it asks for at least half as much of it,
 /// relative to the pool, as of the one that it asks most of.
 pub fn is_about(cost: &Resources, pool: &Resources, d: usize) -> bool {
