@@ -1,4 +1,4 @@
-//! Durability: appends by size of group, and restarts with a million queued tasks.
+//! Durability: appends by size of group, what of a file truncation leaves, and restarts with a million queued tasks.
 //!
 //! `cargo bench --bench store` prints figures; `-- --quick` runs small sizes once, to see that the bench works. The directory
 //! is in `TMPDIR`: appends are only worth something on a real disk. Nothing is asserted about time.
@@ -10,13 +10,13 @@
 use jeroboam_core::event::Event;
 use jeroboam_core::queue::QueueSpec;
 use jeroboam_core::resources::Resources;
-use jeroboam_core::spec::{BatchSpec, JobSpec, Needs, OnLostContact};
+use jeroboam_core::spec::{BatchSpec, JobSpec, Needs};
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 use jeroboam_scheduler::record;
 use jeroboam_scheduler::recover::replay;
 use jeroboam_scheduler::store::{Store, StoreOptions};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -73,6 +73,7 @@ fn main() {
             classes: 1_000,
         },
     ];
+    plateau(1_000_000 / scale as usize);
     for shape in &shapes {
         restart(shape);
     }
@@ -106,6 +107,28 @@ fn appends(group: usize, append_for: Duration) {
         took[took.len() / 2],
         took[took.len() * 99 / 100],
     );
+}
+
+/// What of the file stays when what was appended is truncated, three times over.
+fn plateau(records_max: usize) {
+    let directory = directory();
+    let mut journal = open(directory.path()).journal;
+    let records = vec![&RECORD[..]; 1_000.min(records_max)];
+    for round in 1..=3 {
+        for _ in 0..records_max / records.len() {
+            journal.append(&records, &[]).expect("the append succeeds");
+        }
+        let appended = disk_bytes(&directory.path().join("journal")) / MIB;
+        let started = Instant::now();
+        while journal
+            .truncate(journal.last())
+            .expect("the truncation succeeds")
+        {}
+        println!(
+            "plateau: {records_max} records appended for the {round}. time: {appended} MiB on disk; truncated in {:?}",
+            started.elapsed()
+        );
+    }
 }
 
 fn restart(shape: &Shape) {
@@ -244,34 +267,11 @@ fn submitted(shape: &Shape, batch: u32) -> Event {
 
 fn job_of(shape: &Shape, number: u32) -> JobSpec {
     let memory_mib = 1_024 + i64::from(number % shape.classes);
-    let needs = Needs {
-        resources: Resources::of(1_000, memory_mib, 0, 0),
-        walltime_ms: 3_600_000,
-        coe: None,
-        labels: BTreeMap::new(),
-        tolerations: BTreeSet::new(),
-        sites: BTreeSet::new(),
-        sites_excluded: BTreeSet::new(),
-    };
+    let needs = Needs::new(Resources::of(1_000, memory_mib, 0, 0), 3_600_000);
     JobSpec {
-        name: format!("job-{number}"),
         count: shape.count,
         command: vec!["simulate".into(), "--seed".into(), number.to_string()],
-        env: BTreeMap::new(),
-        image: String::new(),
-        priority: 0,
-        needs,
-        after: vec![],
-        inputs: vec![],
-        outputs: vec![],
-        outputs_of: vec![],
-        retries: vec![],
-        on_lost_contact: OnLostContact::Restart,
-        restartable: true,
-        preemptible: true,
-        min: 1,
-        within: None,
-        running_max: None,
+        ..JobSpec::new(format!("job-{number}"), needs)
     }
 }
 

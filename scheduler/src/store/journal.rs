@@ -17,7 +17,7 @@
 //! has 272 MiB: it stays at two to three times the most that was held between two truncations, so that is what the interval of
 //! snapshots decides. Journals rotated as directories of their own would be given back whole, but the history could not be written
 //! in one atomic step with them, and would fall behind or run ahead in a crash: the plateau is the lesser evil. Memory
-//! stays near 150 MiB under that load at an 8 MiB cache. `tests/store_measure.rs` measures all of this again.
+//! stays near 150 MiB under that load at an 8 MiB cache. `benches/store.rs` measures this again.
 //!
 //! Time (debug build, two cores, a virtual disk): groups of 1, 10, 100 and 1,000 such records go at 2,000, 19,000, 130,000 and 340,000
 //! records a second with the median group durable after 0.5 to 2 ms and 99 % after 1 to 9 ms, the second sync (of the mark) included.
