@@ -28,6 +28,7 @@ pub mod resources;
 pub mod round;
 pub mod site;
 pub mod soonest;
+pub mod sparse;
 pub mod spec;
 pub mod time;
 pub mod usage;

@@ -26,7 +26,7 @@ pub mod score;
 pub mod share;
 
 use crate::event::{Event, Placement, Preemption};
-use crate::ids::{JobId, NodeId, TaskId};
+use crate::ids::{NodeId, TaskId};
 use crate::index::NodeIndex;
 use crate::reservation::Reservation;
 use crate::resources::Resources;
@@ -192,7 +192,7 @@ impl<'w> Round<'w> {
         };
         let tasks = self.order.tasks(head);
         self.order.place(head, &tasks);
-        self.add_placements(head.job, &tasks, &found);
+        self.add_placements(head, &tasks, &found);
         if self.bookings.is_empty() {
             self.order.take_free(&self.order.cost(head));
         } else {
@@ -201,13 +201,13 @@ impl<'w> Round<'w> {
         true
     }
 
-    fn add_placements(&mut self, job: JobId, tasks: &[u32], found: &[NodeId]) {
-        let resources = *self.world.jobs()[&job].resources();
+    fn add_placements(&mut self, head: &Head, tasks: &[u32], found: &[NodeId]) {
+        let job = head.job;
         for (index, node) in tasks.iter().zip(found) {
             let task = TaskId { job, index: *index };
             self.placements.push(Placement { task, node: *node });
-            self.free -= &resources;
         }
+        self.free -= &self.order.cost(head);
     }
 
     /// Offers every guarantee that is still unserved, whatever is closed, to

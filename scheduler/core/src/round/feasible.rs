@@ -1,10 +1,11 @@
 //! Which nodes would take a task. The planner asks, and the World asks again
 //! when a plan is committed: one function for both.
 
-use crate::ids::{NodeId, SiteId, TaskId};
+use crate::ids::{SiteId, TaskId};
 use crate::reason::Refusal;
 use crate::resources::Resources;
 use crate::site::{BUDGET_MICRO_EUR_MAX, Node, NodeReport, Site};
+use crate::sparse::Sparse;
 use crate::spec::Needs;
 use crate::time::TimeMs;
 use crate::world::World;
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 /// What the decisions made so far in a round take away from the World's room.
 #[derive(Debug, Default)]
 pub struct Taken {
-    nodes: BTreeMap<NodeId, Resources>,
+    nodes: Sparse<Resources>,
     cost_micro_eur: BTreeMap<SiteId, i64>,
 }
 
@@ -22,7 +23,7 @@ impl Taken {
     ///
     /// Returns what that can cost at most.
     pub fn take(&mut self, world: &World, needs: &Needs, node: &Node) -> i64 {
-        *self.nodes.entry(node.id).or_default() += &needs.resources;
+        *self.of(node) += &needs.resources;
         let cost = worst_cost_micro_eur(world, needs, node);
         if cost > 0 {
             *self.cost_micro_eur.entry(node.site).or_default() += cost;
@@ -32,7 +33,7 @@ impl Taken {
 
     /// Undoes [`Taken::take`].
     pub fn give(&mut self, world: &World, needs: &Needs, node: &Node) -> i64 {
-        *self.nodes.entry(node.id).or_default() -= &needs.resources;
+        *self.of(node) -= &needs.resources;
         let cost = worst_cost_micro_eur(world, needs, node);
         if cost > 0 {
             *self.cost_micro_eur.entry(node.site).or_default() -= cost;
@@ -42,10 +43,14 @@ impl Taken {
 
     /// What is left on a node.
     pub fn free(&self, node: &Node) -> Resources {
-        match self.nodes.get(&node.id) {
+        match self.nodes.get(node.id.index()) {
             None => node.free(),
             Some(taken) => node.free().minus(taken),
         }
+    }
+
+    fn of(&mut self, node: &Node) -> &mut Resources {
+        self.nodes.entry(node.id.index(), || Resources::ZERO)
     }
 }
 

@@ -40,7 +40,11 @@ use crate::time::TimeMs;
 use crate::world::World;
 use key::{Band, memory};
 use line::Line;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// So many are near the best at most: the first that come down the tree.
+const NEAR_MAX: usize = 64;
 
 /// The next task or gang of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +91,18 @@ pub struct Order<'a> {
     taken: BTreeMap<JobId, RangeSet>,
     /// Of leaves: who may still go.
     lines: Vec<Line>,
+    /// Of classes: what they ask for, worked out when first needed.
+    asks: Vec<OnceCell<Box<Ask>>>,
+}
+
+/// What work of a class asks for, as far as its order goes by that.
+struct Ask {
+    /// In all.
+    cost: Resources,
+    /// What it is about.
+    about: [bool; DIMENSIONS],
+    /// Its dominant share of the pool.
+    size: Key,
 }
 
 impl<'a> Order<'a> {
@@ -122,6 +138,9 @@ impl<'a> Order<'a> {
                 .any(|queue| !queue.spec.guarantee.is_zero()),
             taken: BTreeMap::new(),
             lines: (0..queues).map(|_| Line::default()).collect(),
+            asks: (0..world.classes().ids_end())
+                .map(|_| OnceCell::new())
+                .collect(),
         };
         let held = order.charged.iter().zip(&order.leaving);
         order.net = held.map(|(held, leaving)| held.minus(leaving)).collect();
@@ -172,12 +191,14 @@ impl<'a> Order<'a> {
     }
 
     /// The work that may go next: of every queue whose key is within `permille` of the
-    /// best at each level of its path, the widest first.
+    /// best at each level of its path, [`NEAR_MAX`] at most, the widest first.
     pub fn near(&mut self, permille: u32) -> Vec<Head> {
         self.settle();
         let mut near = Vec::new();
         self.gather_near(QueueId::ROOT, permille, &mut near);
-        near.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
+        if near.len() > 1 {
+            near.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
+        }
         near.into_iter().map(|(head, _)| head).collect()
     }
 
@@ -186,6 +207,9 @@ impl<'a> Order<'a> {
         let Some((head, rank)) = self.heads[id.index()] else {
             return;
         };
+        if near.len() >= NEAR_MAX {
+            return;
+        }
         if queue.children.is_empty() {
             near.push((head, rank.size));
             return;
@@ -194,9 +218,8 @@ impl<'a> Order<'a> {
         let Some((best, _)) = ranked.first() else {
             return;
         };
-        let passes = |(rank, _): &&(Rank, QueueId)| {
-            rank.band == best.band && rank.key.is_within(permille, &best.key)
-        };
+        let most = best.key.plus_permille(permille);
+        let passes = |(rank, _): &&(Rank, QueueId)| rank.band == best.band && rank.key <= most;
         for (_, child) in ranked.iter().take_while(passes) {
             self.gather_near(*child, permille, near);
         }
@@ -214,7 +237,22 @@ impl<'a> Order<'a> {
 
     /// What a head asks for in all.
     pub fn cost(&self, head: &Head) -> Resources {
-        self.world.classes().cost(head.class)
+        self.ask(head).cost
+    }
+
+    fn ask(&self, head: &Head) -> &Ask {
+        self.asks[head.class.index()].get_or_init(|| {
+            let cost = self.world.classes().cost(head.class);
+            let pool = &self.shares.pool;
+            Box::new(Ask {
+                cost,
+                about: std::array::from_fn(|d| is_about(&cost, pool, d)),
+                size: dominant(&cost, pool).map_or(Key::ZERO, |d| Key {
+                    numerator: cost[d] as u128,
+                    denominator: pool[d] as u128,
+                }),
+            })
+        })
     }
 
     /// The tasks that a head stands for.
@@ -350,23 +388,20 @@ impl<'a> Order<'a> {
 
     /// Where a queue stands with a head below it.
     pub fn rank(&self, queue: QueueId, head: &Head) -> Rank {
-        let (share, cost) = (self.shares.of(queue), self.cost(head));
-        let charged = fine(&self.charged[queue.index()]);
-        let cost_fine = fine(&cost);
-        let load = self.largest(queue, &cost, |d| charged[d]);
-        let size = self.size(&cost);
-        let unmet =
-            |d: &usize| charged[*d] < share.guarantee[*d] && is_about(&cost, &self.shares.pool, *d);
+        let (share, ask) = (self.shares.of(queue), self.ask(head));
+        let (charged, cost) = (fine(&self.charged[queue.index()]), fine(&ask.cost));
+        let load = self.largest(queue, &ask.about, |d| charged[d]);
+        let unmet = |d: &usize| charged[*d] < share.guarantee[*d] && ask.about[*d];
         let served = (0..DIMENSIONS).filter(unmet).map(|d| Key {
-            numerator: (charged[d] + cost_fine[d]).max(0) as u128,
+            numerator: (charged[d] + cost[d]).max(0) as u128,
             denominator: share.guarantee[d].max(0) as u128,
         });
         let (band, key) = match served.max() {
             Some(key) => (Band::BelowGuarantee, key),
             None => (
                 Band::ByShare,
-                self.largest(queue, &cost, |d| {
-                    (charged[d] + cost_fine[d]).min(charged[d].max(share.fine[d]))
+                self.largest(queue, &ask.about, |d| {
+                    (charged[d] + cost[d]).min(charged[d].max(share.fine[d]))
                 }),
             ),
         };
@@ -374,16 +409,21 @@ impl<'a> Order<'a> {
             band,
             key,
             load,
-            size,
+            size: ask.size,
         }
     }
 
     /// The largest of φ · amount / level over the resources a task is about; amounts
     /// with [`FINE_BITS`] fractional bits, as the levels are.
-    fn largest(&self, queue: QueueId, cost: &Resources, amount: impl Fn(usize) -> i64) -> Key {
+    fn largest(
+        &self,
+        queue: QueueId,
+        about: &[bool; DIMENSIONS],
+        amount: impl Fn(usize) -> i64,
+    ) -> Key {
         let share = self.shares.of(queue);
         let phi = &self.phi[queue.index()];
-        let about = (0..DIMENSIONS).filter(|d| is_about(cost, &self.shares.pool, *d));
+        let about = (0..DIMENSIONS).filter(|d| about[*d]);
         let keys = about.map(|d| Key {
             numerator: phi[d] * amount(d).max(0) as u128,
             denominator: share.level[d].max(0) as u128,
@@ -395,8 +435,8 @@ impl<'a> Order<'a> {
         if self.stale {
             return;
         }
-        let path: Vec<QueueId> = self.world.queues().path(leaf).collect();
-        path.into_iter().for_each(|id| self.refresh(id));
+        let queues = self.world.queues();
+        queues.path(leaf).for_each(|id| self.refresh(id));
     }
 
     fn settle(&mut self) {
@@ -492,15 +532,6 @@ impl<'a> Order<'a> {
             return None;
         }
         job.next_tasks(size, taken)
-    }
-
-    /// How large work is: its dominant share of the pool.
-    fn size(&self, cost: &Resources) -> Key {
-        let pool = &self.shares.pool;
-        dominant(cost, pool).map_or(Key::ZERO, |d| Key {
-            numerator: cost[d] as u128,
-            denominator: pool[d] as u128,
-        })
     }
 }
 

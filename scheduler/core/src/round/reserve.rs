@@ -17,7 +17,7 @@ use crate::reservation::{Place, Reservation};
 use crate::resources::{DIMENSIONS, GPU, Resources};
 use crate::site::Node;
 use crate::soonest::BLOCK;
-use crate::spec::Within;
+use crate::spec::{Needs, Within};
 use crate::time::TimeMs;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -273,7 +273,8 @@ impl Round<'_> {
             self.order.free_for(&booking.work);
         }
         self.order.start_reserved(leaf, job, tasks);
-        self.add_placements(job, tasks, &found);
+        let class = booking.class;
+        self.add_placements(&Head { leaf, job, class }, tasks, &found);
         true
     }
 
@@ -366,7 +367,9 @@ impl Round<'_> {
             for node in nodes.filter(|node| node.is_known()) {
                 let worst = soonest.last().filter(|_| soonest.len() >= size as usize);
                 let bound = self.soonest.node(node.id, &needs.resources);
-                if worst.is_none_or(|(at, ..)| bound <= *at) && self.may_keep(work, node.id) {
+                // At best it has room then, and stands behind those that come first.
+                let best = (bound, behind_others(needs, node), node.id, 1);
+                if worst.is_none_or(|worst| best < *worst) && self.may_keep(work, node.id) {
                     self.add_soonest(&mut soonest, class, size, node);
                 }
             }
@@ -409,7 +412,7 @@ impl Round<'_> {
     fn add_soonest(&self, soonest: &mut BTreeSet<Soon>, class: ClassId, size: u32, node: &Node) {
         let needs = self.world.classes().needs(class);
         let capacity = &node.report.capacity;
-        let gpus = needs.resources[GPU] == 0 && capacity[GPU] > 0;
+        let gpus = behind_others(needs, node);
         let most = needs.resources.times_in(capacity).min(size.into());
         for tasks in 1..=most {
             let need = needs.resources.times(tasks);
@@ -515,6 +518,11 @@ impl Round<'_> {
         }
         sum
     }
+}
+
+/// True if a node has gpus that are not asked for.
+fn behind_others(needs: &Needs, node: &Node) -> bool {
+    needs.resources[GPU] == 0 && node.report.capacity[GPU] > 0
 }
 
 /// When a node has room for so many tasks; those with gpus that are not asked for last.

@@ -10,6 +10,7 @@ use crate::reason::{Refusal, WaitingReason};
 use crate::resources::{DIMENSIONS, Resources};
 use crate::round::barrier::Work;
 use crate::site::Node;
+use crate::sparse::Sparse;
 use crate::spec::{Needs, Within};
 use crate::time::TimeMs;
 use crate::world::World;
@@ -24,7 +25,7 @@ pub struct Room<'w> {
     /// What the round gives away.
     pub taken: Taken,
     /// What it has given away on each node, and until when by the walltime limits.
-    placed: BTreeMap<NodeId, Vec<(TimeMs, Resources)>>,
+    placed: Sparse<Vec<(TimeMs, Resources)>>,
     /// Nodes with room that is kept.
     pub kept: BTreeMap<NodeId, Kept>,
     /// Tasks that the round takes their places away from.
@@ -70,7 +71,7 @@ impl<'w> Room<'w> {
             now,
             index: None,
             taken: Taken::default(),
-            placed: BTreeMap::new(),
+            placed: Sparse::default(),
             kept: BTreeMap::new(),
             victims: BTreeSet::new(),
             failed: BTreeMap::new(),
@@ -243,6 +244,9 @@ impl<'w> Room<'w> {
     ) -> Result<NodeId, WaitingReason> {
         let needs = self.world.classes().needs(class);
         let free = self.pick_open(class, inside);
+        if self.kept.is_empty() {
+            return free;
+        }
         let passes = |(id, kept): (&NodeId, &Kept)| {
             let node = self.world.node(*id);
             let fits = refusal(self.world, self.now, &self.taken, needs, node).is_none();
@@ -392,10 +396,7 @@ impl<'w> Room<'w> {
             index.take(self.world, id, &needs.resources, cost);
         }
         let end = self.now + longest_ms(self.world, needs, node);
-        self.placed
-            .entry(id)
-            .or_default()
-            .push((end, needs.resources));
+        self.placed_on(id).push((end, needs.resources));
         if let Some(kept) = self.kept.get_mut(&id)
             && end > kept.until
         {
@@ -410,12 +411,16 @@ impl<'w> Room<'w> {
         if let Some(index) = &mut self.index {
             index.give(self.world, id, &needs.resources, cost);
         }
-        let last = self.placed.get_mut(&id).and_then(Vec::pop);
+        let last = self.placed_on(id).pop();
         if let (Some(kept), Some((end, _))) = (self.kept.get_mut(&id), last)
             && end > kept.until
         {
             kept.spare += &needs.resources;
         }
+    }
+
+    fn placed_on(&mut self, node: NodeId) -> &mut Vec<(TimeMs, Resources)> {
+        self.placed.entry(node.index(), Vec::new)
     }
 
     /// Room has come back: what did not fit may fit again.
@@ -471,7 +476,7 @@ impl<'w> Room<'w> {
             (end, *self.world.jobs()[&task.job].resources())
         };
         let mut ends: Vec<(TimeMs, Resources)> = node.tasks.iter().map(of).collect();
-        ends.extend(self.placed.get(&node.id).into_iter().flatten());
+        ends.extend(self.placed.get(node.id.index()).into_iter().flatten());
         ends.sort();
         ends
     }

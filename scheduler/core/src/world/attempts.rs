@@ -3,7 +3,7 @@
 use super::{Timer, World};
 use crate::effect::Effect;
 use crate::event::{Placement, Preemption};
-use crate::ids::{JobId, LeaseId, QueueId, TaskId};
+use crate::ids::{JobId, LeaseId, TaskId};
 use crate::job::transition::{Next, after_attempt};
 use crate::job::{
     Active, ActiveState, AttemptEnd, AttemptRecord, CancelledWhy, Outcome, Past, StopWhy,
@@ -14,6 +14,7 @@ use crate::reservation::{Place, Reservation};
 use crate::resources::Resources;
 use crate::round::feasible::{Taken, refusal, worst_cost_micro_eur};
 use crate::site::Node;
+use crate::sparse::Sparse;
 use crate::time::TimeMs;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,12 +45,12 @@ impl World {
 
     /// No queue comes beyond its limit.
     fn check_limits(&self, placements: &[Placement]) -> Result<(), Rejected> {
-        let mut held: BTreeMap<QueueId, Resources> = BTreeMap::new();
+        let mut held: Sparse<Resources> = Sparse::default();
         for Placement { task, .. } in placements {
             let job = self.find_job(task.job)?;
             for id in self.queues.path(job.queue) {
                 let queue = self.queues.queue(id);
-                let held = held.entry(id).or_insert(queue.held);
+                let held = held.entry(id.index(), || queue.held);
                 *held += job.resources();
                 if queue.spec.limit.exceeded(held, job.resources()) {
                     let why = format!("{} would hold more than its limit", queue.spec.name);
@@ -123,7 +124,10 @@ impl World {
     fn check_gangs(&self, placements: &[Placement]) -> Result<(), Rejected> {
         let mut placed: BTreeMap<JobId, RangeSet> = BTreeMap::new();
         for Placement { task, .. } in placements {
-            placed.entry(task.job).or_default().insert(task.index);
+            let job = self.find_job(task.job)?;
+            if !job.tasks.gang.is_empty() || job.spec.running_max.is_some() {
+                placed.entry(task.job).or_default().insert(task.index);
+            }
         }
         for (id, placed) in placed {
             let job = &self.jobs[&id];
@@ -150,12 +154,18 @@ impl World {
 
     fn check_plan(&self, placements: &[Placement]) -> Result<(), Rejected> {
         let mut taken = Taken::default();
-        let mut tasks = BTreeSet::new();
+        let mut tasks: Vec<TaskId> = placements.iter().map(|item| item.task).collect();
+        tasks.sort_unstable();
+        let twice = tasks.windows(2).find(|pair| pair[0] == pair[1]);
+        if let Some([task, ..]) = twice {
+            let (task, why) = (*task, "it is placed twice".into());
+            return Err(Rejected::Unplaceable { task, why });
+        }
         for Placement { task, node } in placements {
             let refuse = |why: String| Rejected::Unplaceable { task: *task, why };
             let job = self.find_job(task.job)?;
             let waits = job.tasks.queued.contains(task.index);
-            if !waits || job.tasks.delayed.contains(task.index) || !tasks.insert(*task) {
+            if !waits || job.tasks.delayed.contains(task.index) {
                 return Err(refuse("it is not queued".into()));
             }
             if let Some((queue, _)) = self.queues.cordoned(job.queue) {

@@ -64,7 +64,12 @@ impl World {
                 queue.waiting = queue.waiting + waiting - waited;
             }
         }
-        if ready != after {
+        if ready.size == after.size && ready.tasks > 0 && after.tasks > 0 {
+            // It stays where it stands.
+            let classes = &mut self.queues.queue_mut(leaf).pending;
+            let entry = classes.get_mut(&class).expect("a ready job is listed");
+            entry.tasks = entry.tasks + after.tasks - ready.tasks;
+        } else if ready != after {
             let next = self.next_class(id, after);
             self.remove_pending(leaf, class, &pending, ready.tasks);
             self.add_pending(leaf, next, pending, after.tasks);

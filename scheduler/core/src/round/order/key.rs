@@ -106,14 +106,13 @@ impl Key {
         denominator: 1,
     };
 
-    /// True if this is at most `permille` thousandths more than the other.
-    pub fn is_within(&self, permille: u32, other: &Key) -> bool {
-        let more = Key {
+    /// The key `permille` thousandths above.
+    pub fn plus_permille(&self, permille: u32) -> Key {
+        Key {
             // Rounded, so that products still fit.
-            numerator: other.numerator + other.numerator / 1_000 * u128::from(permille),
-            denominator: other.denominator,
-        };
-        *self <= more
+            numerator: self.numerator + self.numerator / 1_000 * u128::from(permille),
+            denominator: self.denominator,
+        }
     }
 
     /// In thousandths of `one`; saturates.
