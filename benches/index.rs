@@ -367,6 +367,7 @@ fn job(number: usize, size: &Size, rng: &mut ChaCha8Rng) -> JobSpec {
         tolerations: BTreeSet::new(),
         sites,
         sites_excluded: BTreeSet::new(),
+        avoided: Default::default(),
     };
     JobSpec::new(format!("work{number}"), needs)
 }

@@ -87,6 +87,7 @@ impl<'a> Reasons<'a> {
             (due <= last).then_some(due)
         };
         let first = || tasks.queued.ranges().find_map(due).or(tasks.queued.first());
+        // Those that are altered are told of where all others have gone.
         (job.ready().tasks == 0).then(first).flatten().map(mine)
     }
 }

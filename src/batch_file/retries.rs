@@ -1,7 +1,8 @@
-//! `retries:` of a job: which failures are tried again, how often and when.
+//! `retries:` of a job: which failures are tried again, how often, when, where and with what.
 
+use jeroboam_core::spec::GROWTH_PERMILLE_MAX;
 use jeroboam_proto::v1;
-use jeroboam_units::Span;
+use jeroboam_units::{Bytes, Span};
 
 use super::faults::Found;
 use super::fields::{self, Fields};
@@ -38,7 +39,17 @@ fn rule(node: &Node, found: &mut Found) -> Option<v1::RetryRule> {
     let fields = Fields::of(
         node,
         "a retry rule",
-        &["exit", "on", "times", "delay", "backoff"],
+        &[
+            "exit",
+            "on",
+            "times",
+            "delay",
+            "backoff",
+            "memory",
+            "memory_max",
+            "avoid_node",
+            "change_site",
+        ],
         found,
     )?;
     let Some(times) = fields.take("times") else {
@@ -69,11 +80,48 @@ fn rule(node: &Node, found: &mut Found) -> Option<v1::RetryRule> {
         classes,
         times,
         delay_ms: fields.take("delay").map_or(0, |node| delay(node, found).0),
-        backoff: fields
-            .take("backoff")
-            .and_then(|node| fields::truth(node, found))
-            .unwrap_or(false),
+        backoff: truth(&fields, "backoff", found),
+        memory_permille: fields.take("memory").map_or(0, |node| growth(node, found)),
+        memory_max_mib: fields.take("memory_max").map_or(0, |node| {
+            fields::amount(node, found).map_or(0, Bytes::mib_ceil)
+        }),
+        avoid_node: truth(&fields, "avoid_node", found),
+        change_site: truth(&fields, "change_site", found),
     })
+}
+
+fn truth(fields: &Fields<'_>, name: &str, found: &mut Found) -> bool {
+    let node = fields.take(name);
+    let truth = node.and_then(|node| fields::truth(node, found));
+    truth.unwrap_or(false)
+}
+
+/// `x2`, `x1.5`, in thousandths.
+fn growth(node: &Node, found: &mut Found) -> u32 {
+    let Some(text) = node.text(found) else {
+        return 0;
+    };
+    let permille = text.strip_prefix('x').and_then(thousandths);
+    let permille = permille.filter(|permille| (1_001..=GROWTH_PERMILLE_MAX).contains(permille));
+    if permille.is_none() {
+        let what = format!("`{text}` does not say how much more memory the next attempt gets");
+        let most = GROWTH_PERMILLE_MAX / 1_000;
+        let remedy = format!("write a factor above 1 and up to {most}, like x2 or x1.5");
+        found.say(node.at, what, remedy);
+    }
+    permille.unwrap_or(0)
+}
+
+/// A number with up to three digits behind its point.
+fn thousandths(text: &str) -> Option<u32> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    if !digits(whole) || !digits(part) || !(1..=3).contains(&part.len()) {
+        return None;
+    }
+    let whole: u32 = whole.parse().ok()?;
+    let part: u32 = format!("{part:0<3}").parse().ok()?;
+    whole.checked_mul(1_000)?.checked_add(part)
 }
 
 fn delay(node: &Node, found: &mut Found) -> Span {

@@ -41,7 +41,18 @@ struct Description {
     running_max: Option<u32>,
     preemptible: bool,
     states: Vec<Elements>,
+    altered: Vec<Altered>,
     attempts: Vec<Attempt>,
+}
+
+/// Elements that ask for something else than the job, as a retry rule wants it.
+#[derive(Debug, Serialize)]
+struct Altered {
+    /// `3-7,9`
+    indexes: String,
+    memory_mib: i64,
+    /// `site/node`, `site`
+    avoided: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -121,7 +132,16 @@ fn description(reply: v1::DescribeJobReply) -> Description {
         running_max: (spec.running_max != 0).then_some(spec.running_max),
         preemptible: spec.preemptible.unwrap_or(spec.restartable),
         states: states.collect(),
+        altered: reply.altered.into_iter().map(altered).collect(),
         attempts: reply.attempts.into_iter().map(Attempt::of).collect(),
+    }
+}
+
+fn altered(altered: v1::Altered) -> Altered {
+    Altered {
+        indexes: ranges_text(&altered.ranges),
+        memory_mib: altered.resources.unwrap_or_default().memory_mib,
+        avoided: altered.avoided,
     }
 }
 
@@ -258,7 +278,18 @@ fn table(description: &Description) -> String {
             elements.reason.clone(),
         ]
     });
-    let states = output::table(&["state", "elements", "reason"], states.collect());
+    let mut states = output::table(&["state", "elements", "reason"], states.collect());
+    if !description.altered.is_empty() {
+        let rows = description.altered.iter().map(|altered| {
+            vec![
+                altered.indexes.clone(),
+                Bytes::from_mib(altered.memory_mib).humane(),
+                altered.avoided.join(" "),
+            ]
+        });
+        let table = output::table(&["tried again", ">memory", "not at"], rows.collect());
+        states = format!("{states}\n\n{table}");
+    }
     let attempts = description.attempts.iter().map(attempt_row);
     let headings = [
         "attempt", "site", "node", "state", "granted", ">ran", ">cpu", ">memory", "outcome",

@@ -12,7 +12,7 @@ use jeroboam_core::job::{AttemptEnd, Outcome};
 use jeroboam_core::queue::QueueSpec;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::site::{NodeReport, SPEED_REFERENCE_MILLI, SiteSpec};
-use jeroboam_core::spec::{BatchSpec, Coe, JobSpec, Needs};
+use jeroboam_core::spec::{Avoided, BatchSpec, Coe, JobSpec, Needs};
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::usage::STEP_MS;
 use jeroboam_core::world::World;
@@ -287,8 +287,22 @@ impl Built {
                     tolerations: job.tolerations.clone(),
                     sites: named(&job.sites),
                     sites_excluded: named(&job.sites_excluded),
+                    avoided: self.avoided(job).into(),
                 },
             )
+        }
+    }
+
+    /// Where the file says that a job has failed.
+    fn avoided(&self, job: &Job) -> Avoided {
+        let place = |position: &usize| {
+            let node = &self.world.nodes()[*position];
+            let site = self.world.site(node.site).spec.name.clone();
+            (site, node.report.name.clone())
+        };
+        Avoided {
+            nodes: job.avoided.iter().map(place).collect(),
+            ..Avoided::default()
         }
     }
 

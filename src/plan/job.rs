@@ -14,7 +14,7 @@ use crate::batch_file::gang;
 use crate::batch_file::nearest;
 use crate::batch_file::tree::{At, Node as Tree, Value};
 
-const JOB_FIELDS: [&str; 16] = [
+const JOB_FIELDS: [&str; 17] = [
     "name",
     "queue",
     "priority",
@@ -27,6 +27,7 @@ const JOB_FIELDS: [&str; 16] = [
     "labels",
     "sites",
     "sites_excluded",
+    "nodes_avoided",
     "tolerations",
     "submit",
     "walltime",
@@ -43,6 +44,19 @@ pub struct Known<'s> {
     pub nodes: &'s BTreeMap<String, usize>,
     pub queues: &'s BTreeMap<String, usize>,
     pub sites: BTreeSet<&'s str>,
+}
+
+impl Known<'_> {
+    /// The position of a node.
+    fn node(&self, at: At, name: &str, found: &mut Found) -> Option<usize> {
+        let position = self.nodes.get(name).copied();
+        if position.is_none() {
+            let names = self.nodes.keys().map(String::as_str);
+            let what = format!("there is no node `{name}`");
+            found.say(at, what, nearest::remedy(name, names));
+        }
+        position
+    }
 }
 
 /// A job of the file.
@@ -65,6 +79,8 @@ pub struct Job {
     pub tolerations: BTreeSet<Taint>,
     pub sites: BTreeSet<String>,
     pub sites_excluded: BTreeSet<String>,
+    /// Positions of nodes where it failed, and is not to go again.
+    pub avoided: BTreeSet<usize>,
     pub submit_ms: i64,
     pub walltime_ms: i64,
     /// Of its first tasks, in order.
@@ -155,6 +171,7 @@ pub fn read(node: &Tree, known: &Known<'_>, found: &mut Found) -> Option<Job> {
         tolerations: amounts::taints(fields.take("tolerations"), found),
         sites: read_sites(&fields, "sites", known, found),
         sites_excluded: read_sites(&fields, "sites_excluded", known, found),
+        avoided: read_avoided(&fields, known, found),
         submit_ms,
         walltime_ms: read_walltime(&fields, found)?,
         running,
@@ -206,6 +223,19 @@ fn read_sites(
         sites.insert(name);
     }
     sites
+}
+
+fn read_avoided(fields: &Fields<'_>, known: &Known<'_>, found: &mut Found) -> BTreeSet<usize> {
+    let Some(node) = fields.take("nodes_avoided") else {
+        return BTreeSet::new();
+    };
+    let mut avoided = BTreeSet::new();
+    for node in fields::elements(node, found) {
+        if let Some(name) = node.text(found) {
+            avoided.extend(known.node(node.at, &name, found));
+        }
+    }
+    avoided
 }
 
 fn read_walltime(fields: &Fields<'_>, found: &mut Found) -> Option<i64> {
@@ -306,16 +336,8 @@ fn read_places(
             Some(node) => Some(seconds_ms_past(node, known, found)?),
             None => None,
         };
-        match known.nodes.get(&name) {
-            Some(position) => places.push((node.at, *position, since_ms)),
-            None => {
-                let names = known.nodes.keys().map(String::as_str);
-                found.say(
-                    node.at,
-                    format!("there is no node `{name}`"),
-                    nearest::remedy(&name, names),
-                );
-            }
+        if let Some(position) = known.node(node.at, &name, found) {
+            places.push((node.at, position, since_ms));
         }
     }
     Some(places)

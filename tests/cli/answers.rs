@@ -110,6 +110,14 @@ pub fn description() -> v1::DescribeJobReply {
             },
             attempt(2, v1::outcome::Kind::Preempted(21)),
         ],
+        altered: vec![v1::Altered {
+            ranges: vec![v1::Range { first: 4, last: 5 }],
+            resources: Some(v1::Resources {
+                memory_mib: 3_072,
+                ..Default::default()
+            }),
+            avoided: vec!["meyrin/n3".into(), "wigner".into()],
+        }],
     }
 }
 

@@ -119,6 +119,9 @@ fn tables() {
         queued  3-9
         failed  0-2       exit:3
 
+        TRIED AGAIN  MEMORY  NOT AT
+        4-5            3GiB  meyrin/n3 wigner
+
         ATTEMPT      SITE    NODE  STATE  GRANTED                RAN   CPU  MEMORY  OUTCOME
         job-17[0]#2  meyrin  n1    ended  2026-03-01T08:00:00Z  1m5s  1m4s  300MiB  exit 3
         job-17[1]#2  meyrin  n1    ended  2026-03-01T08:00:00Z  1m5s  1m4s  300MiB  start failed: the program `jro` is not there

@@ -80,6 +80,17 @@ fn job(job: &Job, world: &World) -> String {
     for (why, indexes) in &tasks.cancelled {
         part(format!("cancelled {why:?}"), indexes);
     }
+    for altered in tasks.altered.values() {
+        let needs = &altered.needs;
+        let mut what = vec![format!(
+            "asks for {}",
+            tell::amounts(&needs.resources, world)
+        )];
+        let nodes = needs.avoided.nodes.iter();
+        what.extend(nodes.map(|(site, node)| format!("not {site}/{node}")));
+        what.extend(needs.avoided.sites.iter().map(|site| format!("not {site}")));
+        part(what.join(" "), &altered.tasks);
+    }
     let queue = &world.queues().queue(job.queue).spec.name;
     format!(
         "{} {} in {queue}: {}",
@@ -229,6 +240,7 @@ pub fn policy(line: &Words<'_>, world: &World) -> Policy {
                 policy.non_preemptible_within_guarantee = line.parse(text);
             }
             "grace" => policy.grace_ms = line.span_ms(text),
+            "avoid" => policy.avoid_ms = line.span_ms(text),
             "lost_attempts_max" => policy.lost_attempts_max = line.parse(text),
             "quarantine_failures" => policy.quarantine_failures = line.parse(text),
             "quarantine_quick" => policy.quarantine_quick_ms = line.span_ms(text),

@@ -7,6 +7,7 @@ use jeroboam_core::spec::{
     Within,
 };
 use jeroboam_core::world::World;
+use jeroboam_units::Bytes;
 
 use crate::words::Words;
 
@@ -40,6 +41,7 @@ fn job(line: &Words<'_>, world: &World) -> JobSpec {
             tolerations: taints(line, "tolerations"),
             sites: names("sites").into_iter().collect(),
             sites_excluded: names("sites_excluded").into_iter().collect(),
+            avoided: Default::default(),
         },
         after: after(line),
         inputs: Vec::new(),
@@ -100,8 +102,13 @@ pub fn taints(line: &Words<'_>, key: &str) -> BTreeSet<Taint> {
 }
 
 /// `exit:75`, `exit:80-89*2`, `lost*3`, `any`: what, and how often (once); `any*3@1m` after
-/// a minute, `any*3@1m+` each time after twice as long.
+/// a minute, `any*3@1m+` each time after twice as long; behind it `!x1.5!max:8GiB!node!site`:
+/// more memory up to a bound, another node, another site.
 fn retry(line: &Words<'_>, rule: &str) -> RetryRule {
+    let (rule, changes) = rule.split_once('!').unwrap_or((rule, ""));
+    let changes: Vec<&str> = changes.split('!').collect();
+    let change = |key| changes.iter().find_map(|change| change.strip_prefix(key));
+    let factor = change("x").map_or(0.0, |text| line.parse::<f64>(text));
     let (rule, delay) = match rule.split_once('@') {
         Some((rule, delay)) => (rule, Some(delay)),
         None => (rule, None),
@@ -129,6 +136,10 @@ fn retry(line: &Words<'_>, rule: &str) -> RetryRule {
         times: line.parse(times),
         delay_ms: delay.map_or(0, |delay| line.span_ms(delay.trim_end_matches('+'))),
         backoff: delay.is_some_and(|delay| delay.ends_with('+')),
+        memory_permille: (factor * 1_000.0) as u32,
+        memory_max_mib: change("max:").map(|text| line.parse::<Bytes>(text).mib_ceil()),
+        avoid_node: changes.contains(&"node"),
+        change_site: changes.contains(&"site"),
     }
 }
 

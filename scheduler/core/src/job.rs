@@ -4,9 +4,11 @@
 //! what it used up before is remembered only if it may be tried again.
 //! How an ended attempt moves its task is decided in [`transition`].
 
+mod altered;
 mod links;
 pub mod transition;
 
+pub use altered::Altered;
 pub use links::{Blocker, Links, Need};
 
 use crate::ids::{BatchId, ClassId, JobId, LeaseId, NodeId, QueueId};
@@ -81,7 +83,8 @@ pub struct Job {
     pub totals: Rare<Totals>,
 }
 
-/// Every index below the job's count is in exactly one of these, `delayed`, `wakes`, `past` and `gang` apart.
+/// Every index below the job's count is in exactly one of these, `delayed`, `wakes`, `past`, `gang` and
+/// `altered` apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tasks {
     /// By hand, until released.
@@ -106,6 +109,8 @@ pub struct Tasks {
     pub past: Rare<BTreeMap<u32, Past>>,
     /// Tasks that have not ended and get their places together or not at all.
     pub gang: RangeSet,
+    /// Those of them that ask for something else than the job, by their class.
+    pub altered: Rare<BTreeMap<ClassId, Altered>>,
 }
 
 /// A task that holds a place.
@@ -347,7 +352,7 @@ impl Job {
         }
     }
 
-    /// Per task.
+    /// Per task, those apart that are altered.
     pub fn resources(&self) -> &Resources {
         &self.spec.needs.resources
     }
@@ -362,16 +367,13 @@ impl Job {
         self.tasks.succeeded.len() == u64::from(self.spec.count)
     }
 
-    /// How many of its tasks go next at once, and how many may hold a place now.
+    /// How many of its tasks go next at once, and how many may hold a place now; those
+    /// apart that are altered.
     ///
     /// A gang goes only when all of it waits, the others only while it holds its places.
     pub fn ready(&self) -> Ready {
         let tasks = &self.tasks;
-        let queued = tasks.queued.len() - tasks.delayed.len();
-        let room = match self.spec.running_max {
-            None => queued,
-            Some(max) => u64::from(max).saturating_sub(tasks.active.len() as u64),
-        };
+        let (queued, room) = (tasks.due(), self.room());
         let members = tasks.gang.len();
         // The last of a gang goes for itself.
         if members <= 1 || tasks.gang_holds() {
@@ -392,9 +394,9 @@ impl Job {
         }
     }
 
-    /// The tasks that go next at once: the gang, or the first that waits, of those that
-    /// are not `taken` yet.
-    pub fn next_tasks(&self, size: u32, taken: &RangeSet) -> Option<Vec<u32>> {
+    /// The tasks of a class that go next at once: the gang, or the first that waits, of
+    /// those that are not `taken` yet.
+    pub fn next_tasks(&self, class: ClassId, size: u32, taken: &RangeSet) -> Option<Vec<u32>> {
         if size > 1 {
             let free = |index: &u32| !taken.contains(*index);
             let members: Vec<u32> = self.tasks.gang.iter().filter(free).collect();
@@ -404,6 +406,7 @@ impl Job {
         loop {
             let index = self.tasks.queued.first_from(from)?;
             from = taken.gap_from(self.tasks.delayed.gap_from(index));
+            from = self.tasks.first_of_class(class, from)?;
             if from == index {
                 return Some(vec![index]);
             }

@@ -51,6 +51,9 @@ pub struct Policy {
     pub grace_ms: i64,
     /// A task that was lost this often is not tried again.
     pub lost_attempts_max: u32,
+    /// A task that a retry rule sends elsewhere may go back where nothing else has taken
+    /// it for so long, in milliseconds.
+    pub avoid_ms: i64,
     /// A node that fails so many attempts at once takes nothing new for a time; 0: never.
     pub quarantine_failures: u32,
     /// Failures are counted over so long, in milliseconds.
@@ -87,6 +90,7 @@ impl Default for Policy {
             non_preemptible_within_guarantee: false,
             grace_ms: 10_000,
             lost_attempts_max: 5,
+            avoid_ms: HOUR_MS / 6,
             quarantine_failures: 5,
             quarantine_window_ms: HOUR_MS / 6,
             quarantine_quick_ms: HOUR_MS / 60,
@@ -112,7 +116,7 @@ impl Policy {
     /// # Errors
     /// The first key out of bounds, with its place and remedy.
     pub fn validate(&self) -> Result<(), Rejected> {
-        let bounds: [(&str, i64, i64, i64); 20] = [
+        let bounds: [(&str, i64, i64, i64); 21] = [
             (
                 "placements_per_round_max",
                 self.placements_per_round_max.into(),
@@ -157,6 +161,7 @@ impl Policy {
             ),
             ("grace_ms", self.grace_ms, 0, HOUR_MS),
             ("lost_attempts_max", self.lost_attempts_max.into(), 1, 1_000),
+            ("avoid_ms", self.avoid_ms, 1_000, 24 * HOUR_MS),
             (
                 "quarantine_failures",
                 self.quarantine_failures.into(),

@@ -4,6 +4,7 @@
 //! reads as, and is allocated by the first mutable access.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -55,6 +56,18 @@ impl<T: Unset> PartialEq for Rare<T> {
 }
 
 impl<T: Unset + Eq> Eq for Rare<T> {}
+
+impl<T: Unset + Ord> PartialOrd for Rare<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T: Unset + Ord> Ord for Rare<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(&**other)
+    }
+}
 
 impl<T: Unset + fmt::Debug> fmt::Debug for Rare<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

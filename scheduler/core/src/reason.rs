@@ -29,6 +29,8 @@ pub enum Refusal {
     SiteQuarantined,
     /// The site's agent is not connected.
     SiteDisconnected,
+    /// It failed there, and a retry rule sends it elsewhere.
+    FailedThere,
     /// It would fit if something ended.
     Busy,
 }
@@ -182,7 +184,7 @@ impl WaitingReason {
 
 impl Refusal {
     /// Every cause there is, farthest from a yes first.
-    pub const ALL: [Refusal; 13] = [
+    pub const ALL: [Refusal; 14] = [
         Refusal::SiteUnwanted,
         Refusal::CoeMissing,
         Refusal::LabelsUnmatched,
@@ -195,6 +197,7 @@ impl Refusal {
         Refusal::NodeQuarantined,
         Refusal::SiteQuarantined,
         Refusal::SiteDisconnected,
+        Refusal::FailedThere,
         Refusal::Busy,
     ];
 
@@ -213,6 +216,7 @@ impl Refusal {
             Refusal::NodeQuarantined => "node-quarantined",
             Refusal::SiteQuarantined => "site-quarantined",
             Refusal::SiteDisconnected => "site-disconnected",
+            Refusal::FailedThere => "failed-there",
             Refusal::Busy => "busy",
         }
     }
@@ -241,6 +245,9 @@ impl Refusal {
                 "matching sites fail whatever they start, or have leases from before a restore"
             }
             Refusal::SiteDisconnected => "no agent of a matching site is connected",
+            Refusal::FailedThere => {
+                "it failed on every node that would take it, and its retry rule sends it elsewhere"
+            }
             Refusal::Busy => "every matching node is full",
         }
     }
@@ -269,6 +276,9 @@ impl Refusal {
                 "mend it and `jero site resume NAME`, or wait; `jero site show NAME` shows why and until when"
             }
             Refusal::SiteDisconnected => "start the site's agent, or look at its log",
+            Refusal::FailedThere => {
+                "wait: it may go back after a while if nothing else opens (`avoid` in the policy); or open another place"
+            }
             Refusal::Busy => "wait until something ends, or ask for less",
         }
     }

@@ -4,10 +4,13 @@
 //! dependencies); what needs the World (does the queue exist, may this user
 //! submit) is checked where the event is applied.
 
+mod retry;
 mod validate;
 
+pub use retry::{AVOIDED_MAX, Avoided, RetryRule};
 pub use validate::{is_name, stays_inside};
 
+use crate::rare::Rare;
 use crate::resources::Resources;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +25,8 @@ pub const SPEC_BYTES_MAX: usize = 64 * 1024;
 pub const LIST_MAX: usize = 1_000;
 /// Further attempts that one rule grants to a task, at most.
 pub const RETRIES_MAX: u32 = 1_000;
+/// No rule multiplies the memory by more, in thousandths.
+pub const GROWTH_PERMILLE_MAX: u32 = 16_000;
 /// One day: no retry is delayed for longer.
 pub const DELAY_MAX_MS: i64 = 24 * 3_600_000;
 /// Characters of a name, at most.
@@ -178,6 +183,8 @@ pub struct Needs {
     pub sites: BTreeSet<String>,
     /// Names of sites not wanted.
     pub sites_excluded: BTreeSet<String>,
+    /// Where it failed, and a rule sends it elsewhere.
+    pub avoided: Rare<Avoided>,
 }
 
 /// Container orchestration engine.
@@ -213,21 +220,6 @@ pub struct File {
     pub size_bytes: u64,
     /// Whether its owner may execute it.
     pub executable: bool,
-}
-
-/// Grants further attempts to tasks that failed in a certain way.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RetryRule {
-    /// Exit codes, first ..= last.
-    pub exit_codes: Vec<(i32, i32)>,
-    /// Failure classes; with no exit codes either, any failure but a loss matches.
-    pub classes: BTreeSet<FailureClass>,
-    /// Further attempts that this rule grants to one task.
-    pub times: u32,
-    /// How long the task waits before it goes again, in milliseconds.
-    pub delay_ms: i64,
-    /// Each use of the rule by one task delays it for twice as long as the one before.
-    pub backoff: bool,
 }
 
 /// How an attempt failed, as far as rules care.
@@ -269,7 +261,13 @@ impl Needs {
             tolerations: BTreeSet::new(),
             sites: BTreeSet::new(),
             sites_excluded: BTreeSet::new(),
+            avoided: Rare::default(),
         }
+    }
+
+    /// True if it is sent away from a node of a site.
+    pub fn avoids(&self, site: &str, node: &str) -> bool {
+        self.avoided.site(site) || self.avoided.node(site, node)
     }
 }
 
@@ -320,29 +318,6 @@ impl JobSpec {
         let after = after.map(|after| (after.job.as_str(), after.by, after.ends));
         let outputs = self.outputs_of.iter();
         after.chain(outputs.map(|job| (job.as_str(), By::Job, Ends::Ok)))
-    }
-}
-
-impl RetryRule {
-    /// How long a task waits that has used the rule so often before.
-    pub fn delay_after_ms(&self, uses: u32) -> i64 {
-        let doublings = if self.backoff { uses.min(20) } else { 0 };
-        (self.delay_ms << doublings).min(DELAY_MAX_MS)
-    }
-
-    /// True if this rule speaks about such a failure. One without codes and
-    /// classes speaks about every failure but a loss, after which the work may
-    /// have been done already: that takes `lost` by name.
-    pub fn matches(&self, class: FailureClass, exit_code: Option<i32>) -> bool {
-        if self.exit_codes.is_empty() && self.classes.is_empty() {
-            return class != FailureClass::Lost;
-        }
-        let by_code = exit_code.is_some_and(|code| {
-            self.exit_codes
-                .iter()
-                .any(|(first, last)| (first..=last).contains(&&code))
-        });
-        by_code || self.classes.contains(&class)
     }
 }
 

@@ -9,6 +9,7 @@
 //! [`World::check`] states the invariants; [`crate::round::plan_round`] decides
 //! what to place, and comes back in as [`Event::PlanCommitted`].
 
+mod altered;
 mod attempts;
 pub mod batches;
 mod check;
@@ -97,6 +98,8 @@ enum Timer {
     Open(SiteId, Part),
     /// Tasks of a job may go again.
     Wake(JobId),
+    /// Tasks of a job may go back to where they failed, if nothing else takes them.
+    Relent(JobId),
 }
 
 impl World {
@@ -250,11 +253,14 @@ impl World {
         while self.timers.first().is_some_and(|(at, _)| *at <= now)
             && let Some((at, timer)) = self.timers.pop_first()
         {
+            // What it opens, or lets go, a round has to see.
+            self.quiet = Quiet::default();
             match timer {
                 Timer::Node(id) => self.release_node(id, at),
                 Timer::Site(id) => self.release_site(id, at),
                 Timer::Open(site, part) => self.open_part(site, &part),
                 Timer::Wake(job) => self.wake_tasks(job, at),
+                Timer::Relent(job) => self.relent(job, at),
             }
         }
     }
@@ -341,7 +347,10 @@ impl World {
             if let Some(job) = self.jobs.get(&reservation.job)
                 && self.queues.path(job.queue).any(|id| id == queue)
             {
-                reserved += &job.resources().times(reservation.tasks.len() as i64);
+                let first = reservation.tasks.first().copied().unwrap_or_default();
+                reserved += &job
+                    .resources_of(first)
+                    .times(reservation.tasks.len() as i64);
             }
         }
         reserved

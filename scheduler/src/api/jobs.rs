@@ -227,6 +227,7 @@ fn describe(
         spec: Some(convert::submission::job_spec(world.policy(), &job.spec)),
         states: convert::work::states(&job.tasks, wanted),
         attempts: attempts.collect(),
+        altered: convert::work::altered(world, job, wanted),
     }
 }
 
@@ -250,6 +251,7 @@ fn with_history(
                 states: job.states(wanted),
                 spec: Some(job.spec),
                 attempts: Vec::new(),
+                altered: Vec::new(),
             }
         }
     };

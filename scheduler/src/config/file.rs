@@ -51,6 +51,7 @@ section! { RetentionFile {
 section! { PolicyFile {
     grace: Span,
     lost_attempts_max: u32,
+    avoid: Span,
     quarantine_failures: u32,
     quarantine_window: Span,
     quarantine_quick: Span,
@@ -242,6 +243,7 @@ fn policy(file: PolicyFile, memory: Span) -> Policy {
         non_preemptible_within_guarantee: file.non_preemptible_within_guarantee.expect(SHIPPED),
         grace_ms: file.grace.expect(SHIPPED).0,
         lost_attempts_max: file.lost_attempts_max.expect(SHIPPED),
+        avoid_ms: file.avoid.expect(SHIPPED).0,
         quarantine_failures: file.quarantine_failures.expect(SHIPPED),
         quarantine_window_ms: file.quarantine_window.expect(SHIPPED).0,
         quarantine_quick_ms: file.quarantine_quick.expect(SHIPPED).0,

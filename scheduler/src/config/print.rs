@@ -89,9 +89,10 @@ impl Config {
         let policy = &self.policy;
         write!(
             f,
-            " policy.grace={} policy.lost_attempts_max={} policy.queued_max={} policy.placements_per_round_max={}",
+            " policy.grace={} policy.lost_attempts_max={} policy.avoid={} policy.queued_max={} policy.placements_per_round_max={}",
             Span(policy.grace_ms),
             policy.lost_attempts_max,
+            Span(policy.avoid_ms),
             policy.queued_max,
             policy.placements_per_round_max
         )?;

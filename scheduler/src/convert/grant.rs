@@ -34,7 +34,10 @@ pub fn grant(world: &World, lease: LeaseId, limits: &GrantLimits) -> v1::Grant {
         command: spec.command.clone(),
         env: spec.env.clone(),
         image: spec.image.clone(),
-        resources: Some(resources(world.policy(), &spec.needs.resources)),
+        resources: Some(resources(
+            world.policy(),
+            job.resources_of(lease.task.index),
+        )),
         walltime_ms: scaled_walltime_ms(node, job),
         grace_ms: world.policy().grace_ms,
         on_lost_contact: on_lost_contact(spec.on_lost_contact).into(),

@@ -8,6 +8,7 @@ use super::amounts::{resources, resources_in};
 use super::status::rejected_in;
 use crate::store::spool::Digest;
 use jeroboam_core::policy::Policy;
+use jeroboam_core::rare::Rare;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::spec::{
     After, BatchSpec, By, Coe, Ends, FailureClass, File, JobSpec, Needs, OnLostContact, RetryRule,
@@ -80,6 +81,7 @@ fn job_in(policy: &Policy, position: usize, wire: v1::JobSpec) -> Result<JobSpec
             tolerations: wire.tolerations.into_iter().map(taint_in).collect(),
             sites: wire.sites.into_iter().collect(),
             sites_excluded: wire.sites_excluded.into_iter().collect(),
+            avoided: Rare::default(),
         },
         inputs: inputs_in(&place("inputs"), wire.inputs)?,
         retries: wire
@@ -244,6 +246,10 @@ fn retry_in(place: &str, wire: v1::RetryRule) -> Result<RetryRule, Rejected> {
         times: wire.times,
         delay_ms: wire.delay_ms,
         backoff: wire.backoff,
+        memory_permille: wire.memory_permille,
+        memory_max_mib: (wire.memory_max_mib != 0).then_some(wire.memory_max_mib),
+        avoid_node: wire.avoid_node,
+        change_site: wire.change_site,
     })
 }
 
@@ -416,6 +422,10 @@ fn retry(rule: &RetryRule) -> v1::RetryRule {
         times: rule.times,
         delay_ms: rule.delay_ms,
         backoff: rule.backoff,
+        memory_permille: rule.memory_permille,
+        memory_max_mib: rule.memory_max_mib.unwrap_or(0),
+        avoid_node: rule.avoid_node,
+        change_site: rule.change_site,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::amounts::resources;
 use super::lease::ranges;
-use jeroboam_core::job::{ActiveState, Batch, CancelledWhy, FailedReason, Job, StopWhy, Tasks};
+use jeroboam_core::job::{
+    ActiveState, Altered, Batch, CancelledWhy, FailedReason, Job, StopWhy, Tasks,
+};
 use jeroboam_core::ranges::RangeSet;
 use jeroboam_core::reason::WaitingReason;
 use jeroboam_core::world::World;
@@ -223,6 +225,29 @@ pub fn job(world: &World, job: &Job, waiting: Option<v1::WaitingReason>) -> v1::
         wait_sum_ms: totals.wait_sum_ms,
         started_tasks: totals.started_tasks,
     }
+}
+
+/// Tasks of a job that ask for something else than it does, of the wanted ones.
+pub fn altered(world: &World, job: &Job, wanted: Option<&RangeSet>) -> Vec<v1::Altered> {
+    let tasks = |altered: &Altered| match wanted {
+        None => altered.tasks.clone(),
+        Some(wanted) => altered.tasks.intersection(wanted),
+    };
+    let altered = job.tasks.altered.values();
+    let altered = altered.map(|altered| (altered, tasks(altered)));
+    let altered = altered.filter(|(_, tasks)| !tasks.is_empty());
+    altered
+        .map(|(altered, tasks)| {
+            let avoided = &altered.needs.avoided;
+            let nodes = avoided.nodes.iter();
+            let nodes = nodes.map(|(site, node)| format!("{site}/{node}"));
+            v1::Altered {
+                ranges: ranges(&tasks),
+                resources: Some(resources(world.policy(), &altered.needs.resources)),
+                avoided: nodes.chain(avoided.sites.iter().cloned()).collect(),
+            }
+        })
+        .collect()
 }
 
 /// A waiting reason on the wire.

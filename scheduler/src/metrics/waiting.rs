@@ -40,7 +40,11 @@ fn count(world: &World, now: TimeMs, tasks: &mut BTreeMap<&'static str, u64>) {
         };
         let count = reservation.tasks.len() as u64;
         add(Some(reasons.of_task(TaskId { job: job.id, index })), count);
-        *reserved.entry((job.queue, job.class)).or_default() += count;
+        let class = match job.class_of(index) {
+            class if class == job.alone => job.class,
+            class => class,
+        };
+        *reserved.entry((job.queue, class)).or_default() += count;
     }
     let mut listed = 0;
     for queue in world.queues().iter() {
@@ -54,7 +58,7 @@ fn count(world: &World, now: TimeMs, tasks: &mut BTreeMap<&'static str, u64>) {
         }
     }
     let queued = world.queues().queue(QueueId::ROOT).queued;
-    count_unlisted(world, &mut reasons, queued - listed, &mut add);
+    count_unlisted(world, &mut reasons, queued.saturating_sub(listed), &mut add);
 }
 
 /// Tasks that wait since they may not be preempted, while others of their class have
@@ -88,7 +92,7 @@ fn count_unlisted(
             return;
         }
         let (queued, delayed) = (job.tasks.queued.len(), job.tasks.delayed.len());
-        let behind = (queued - delayed).saturating_sub(job.ready().tasks);
+        let behind = (queued - delayed).saturating_sub(job.ready_in_all());
         if delayed > 0 {
             add(Some(WaitingReason::RetryDelay), delayed);
         }

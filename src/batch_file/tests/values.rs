@@ -267,6 +267,26 @@ fn retry_rules() {
 }
 
 #[test]
+fn what_retry_rules_change() {
+    check_job(
+        "    retries: [{on: memory, times: 2, memory: 2, memory_max: 4GiB}, {times: 1, memory: x20, avoid_node: maybe}]\n",
+        expect![[r#"
+            batch.yaml:5:46: `2` does not say how much more memory the next attempt gets
+                 5 |     retries: [{on: memory, times: 2, memory: 2, memory_max: 4GiB}, {times: 1, memory: x20, avoid_node: maybe}]
+                   |                                              ^
+              do: write a factor above 1 and up to 16, like x2 or x1.5
+            batch.yaml:5:87: `x20` does not say how much more memory the next attempt gets
+                 5 |     retries: [{on: memory, times: 2, memory: 2, memory_max: 4GiB}, {times: 1, memory: x20, avoid_node: maybe}]
+                   |                                                                                       ^
+              do: write a factor above 1 and up to 16, like x2 or x1.5
+            batch.yaml:5:104: `maybe` is none of the words that can stand here
+                 5 |     retries: [{on: memory, times: 2, memory: 2, memory_max: 4GiB}, {times: 1, memory: x20, avoid_node: maybe}]
+                   |                                                                                                        ^
+              do: there are: true, false"#]],
+    );
+}
+
+#[test]
 fn gangs() {
     check_job(
         "    count: 4\n    min: 5\n    within: rack\n",

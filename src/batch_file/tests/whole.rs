@@ -56,6 +56,10 @@ fn a_whole_batch() {
                                 times: 2,
                                 delay_ms: 0,
                                 backoff: false,
+                                memory_permille: 0,
+                                memory_max_mib: 0,
+                                avoid_node: false,
+                                change_site: false,
                             },
                             RetryRule {
                                 exit_codes: [
@@ -72,6 +76,10 @@ fn a_whole_batch() {
                                 times: 1,
                                 delay_ms: 0,
                                 backoff: false,
+                                memory_permille: 0,
+                                memory_max_mib: 0,
+                                avoid_node: false,
+                                change_site: false,
                             },
                         ],
                         on_lost_contact: Restart,

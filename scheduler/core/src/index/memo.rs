@@ -40,7 +40,7 @@ pub(super) struct Memo {
     pub(super) needs: Needs,
     /// The needs without labels that cells do not know.
     kind: Needs,
-    /// There are such labels: each node's own are to be looked at.
+    /// There are such labels, or nodes that are avoided: each node is to be looked at.
     pub(super) node_by_node: bool,
     /// The log was read up to here; `u64::MAX` before the first scan.
     pub(super) position: u64,
@@ -63,7 +63,7 @@ impl Memo {
         kind.labels.retain(|key, _| !spread.contains(key));
         Memo {
             needs: needs.clone(),
-            node_by_node: kind.labels.len() < needs.labels.len(),
+            node_by_node: kind.labels.len() < needs.labels.len() || !needs.avoided.nodes.is_empty(),
             kind,
             position: u64::MAX,
             known: Vec::new(),

@@ -24,7 +24,7 @@ impl Admission for Gate<'_> {
         let site = self.world.site(cells.cells[cell as usize].site);
         cells.any_node(cell).is_some_and(|node| {
             let report = &self.world.node(NodeId(node)).report;
-            kind_refusal(needs, site, report).is_none()
+            kind_refusal(needs, site, report).is_none() && !needs.avoided.site(&site.spec.name)
         })
     }
 
@@ -135,9 +135,13 @@ impl NodeIndex {
             return NONE;
         }
         if memo.node_by_node {
-            let labels = &world.node(NodeId(node)).report.labels;
+            let node = world.node(NodeId(node));
+            let labels = &node.report.labels;
             let labelled = |(key, value): (&String, &String)| labels.get(key) == Some(value);
-            if !memo.needs.labels.iter().all(labelled) {
+            let site = || world.site(node.site).spec.name.as_str();
+            let avoided = &memo.needs.avoided;
+            let failed = !avoided.nodes.is_empty() && avoided.node(site(), &node.report.name);
+            if failed || !memo.needs.labels.iter().all(labelled) {
                 return NONE;
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{ActiveState, CancelledWhy, FailedReason, Outcome, Past, StopWhy};
 use crate::policy::{NOT_RUN_MAX, Policy};
-use crate::spec::{FailureClass, JobSpec};
+use crate::spec::{FailureClass, JobSpec, RetryRule};
 
 /// What a task becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,19 +11,30 @@ pub enum Next {
     Succeeded,
     /// Waits for another place.
     Queued,
-    /// Waits for its time, so many milliseconds, and then for another place.
-    Delayed(i64),
+    /// A rule grants another attempt.
+    Granted(Grant),
     /// Failed for good.
     Failed(FailedReason),
     /// Ended by decision.
     Cancelled(CancelledWhy),
 }
 
+/// Another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// The rule's position: it may say where to go next, and with what.
+    pub rule: usize,
+    /// Not before, in milliseconds.
+    pub delay_ms: i64,
+}
+
 /// Decides after an attempt, and writes into `past` what it used up.
 ///
 /// A cancel wins over a success that arrives later: the user was told
 /// *stopping*. A lost attempt is tried again if the job is restartable or a rule
-/// names losses, but not for ever; other failures only where a rule grants it. An
+/// names losses, but not for ever; other failures only where a rule grants it. A rule
+/// that asks for more memory grants nothing where there is none to be had (`can_grow`):
+/// the same again would fail again. An
 /// attempt that never ran costs nothing and uses up no rule; after [`NOT_RUN_MAX`] of
 /// them the task has failed to start.
 pub fn after_attempt(
@@ -32,6 +43,7 @@ pub fn after_attempt(
     past: &mut Past,
     spec: &JobSpec,
     policy: &Policy,
+    can_grow: impl Fn(&RetryRule) -> bool,
 ) -> Next {
     match state {
         ActiveState::Stopping {
@@ -84,27 +96,25 @@ pub fn after_attempt(
             if past.lost >= policy.lost_attempts_max {
                 return Next::Failed(FailedReason::Lost);
             }
-            if spec.restartable {
-                return Next::Queued;
-            }
             (FailedReason::Lost, FailureClass::Lost, None)
         }
     };
-    match grant_retry(class, exit_code, past, spec) {
+    match grant_retry((class, exit_code), past, spec, can_grow) {
+        Some(grant) => Next::Granted(grant),
+        // What a rule says of losses comes first: it may delay, or lead elsewhere.
+        None if class == FailureClass::Lost && spec.restartable => Next::Queued,
         None => Next::Failed(reason),
-        Some(0) => Next::Queued,
-        Some(delay_ms) => Next::Delayed(delay_ms),
     }
 }
 
-/// After how long the first rule that matches grants another attempt, which is then used
-/// up; `None` if it does not.
+/// The attempt that the first rule that matches grants, which is then used up; `None` if
+/// it does not.
 fn grant_retry(
-    class: FailureClass,
-    exit_code: Option<i32>,
+    (class, exit_code): (FailureClass, Option<i32>),
     past: &mut Past,
     spec: &JobSpec,
-) -> Option<i64> {
+    can_grow: impl Fn(&RetryRule) -> bool,
+) -> Option<Grant> {
     let position = spec
         .retries
         .iter()
@@ -112,7 +122,13 @@ fn grant_retry(
     past.rule_uses.resize(spec.retries.len(), 0);
     let uses = &mut past.rule_uses[position];
     let rule = &spec.retries[position];
-    let granted = (*uses < rule.times).then(|| rule.delay_after_ms(*uses));
-    *uses += u32::from(granted.is_some());
-    granted
+    if *uses >= rule.times || (rule.grows() && !can_grow(rule)) {
+        return None;
+    }
+    let delay_ms = rule.delay_after_ms(*uses);
+    *uses += 1;
+    Some(Grant {
+        rule: position,
+        delay_ms,
+    })
 }

@@ -59,7 +59,7 @@ pub fn explain(world: &World, now: TimeMs, task: TaskId) -> Result<Explanation, 
     let head = Head {
         leaf: job.queue,
         job: job.id,
-        class: job.class,
+        class: class_of(job, task.index),
     };
     let mut path: Vec<QueueId> = world.queues().path(job.queue).collect();
     path.retain(|id| *id != QueueId::ROOT);
@@ -74,7 +74,7 @@ pub fn explain(world: &World, now: TimeMs, task: TaskId) -> Result<Explanation, 
     let path = path.into_iter().map(step).collect();
     Ok(Explanation {
         reason: reasons.of_task(task),
-        refusals: refusals(world, now, &job.spec.needs),
+        refusals: refusals(world, now, job.needs_of(task.index)),
         path,
         ahead_in_leaf: ahead_in_leaf(world, job, task.index),
     })
@@ -135,8 +135,9 @@ impl<'w> Reasons<'w> {
                 if job.tasks.delayed.contains(task.index) {
                     return WaitingReason::RetryDelay;
                 }
-                if job.ready().tasks > 0 {
-                    let reason = self.of_class(job.queue, job.class);
+                let class = class_of(job, task.index);
+                if job.ready_in(class) > 0 {
+                    let reason = self.of_class(job.queue, class);
                     return self.of_job_in(job, reason);
                 }
                 let max = job.spec.running_max.map_or(u64::MAX, u64::from);
@@ -221,6 +222,14 @@ impl<'w> Reasons<'w> {
         };
         let mut others = self.world.queues().iter().skip(1).map(|queue| queue.id);
         self.order.has_claim(work) && others.any(beyond)
+    }
+}
+
+/// The class with which a task goes next: its own where it asks for something of its own.
+fn class_of(job: &Job, index: u32) -> ClassId {
+    match job.class_of(index) {
+        class if class == job.alone => job.class,
+        class => class,
     }
 }
 

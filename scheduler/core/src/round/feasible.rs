@@ -67,6 +67,10 @@ pub fn refusal(
     match_refusal(needs, site, node)
         .or_else(|| contract_refusal(world, now, taken_micro_eur, needs, node))
         .or_else(|| closed_refusal(now, site, node))
+        .or_else(|| {
+            let avoided = needs.avoids(&site.spec.name, &node.report.name);
+            avoided.then_some(Refusal::FailedThere)
+        })
         .or_else(|| (!needs.resources.fits_in(&taken.free(node))).then_some(Refusal::Busy))
 }
 
@@ -174,7 +178,7 @@ pub fn longest_ms(world: &World, needs: &Needs, node: &Node) -> i64 {
 pub fn latest_end(world: &World, node: &Node, task: &TaskId) -> Option<TimeMs> {
     let job = &world.jobs()[&task.job];
     let active = &job.tasks.active[&task.index];
-    let until = active.granted + longest_ms(world, &job.spec.needs, node);
+    let until = active.granted + longest_ms(world, job.needs_of(task.index), node);
     (!active.is_stopping()).then_some(until)
 }
 

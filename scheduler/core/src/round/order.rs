@@ -333,7 +333,7 @@ impl<'a> Order<'a> {
             self.net[queue.index()] += &cost;
         }
         let job = &self.world.jobs()[&head.job];
-        if head.class != job.alone {
+        if tasks.len() > 1 {
             // The others of its job may follow the gang.
             self.line_up(head.leaf, job.alone, job);
         }
@@ -518,7 +518,7 @@ impl<'a> Order<'a> {
     /// True if tasks of a job may go, at once as many as its class says.
     fn has_unit(&self, job: &Job, class: ClassId) -> bool {
         match self.taken.get(&job.id) {
-            None => job.ready().tasks >= self.world.classes().gang(class).size.into(),
+            None => job.ready_in(class) >= self.world.classes().gang(class).size.into(),
             Some(_) => self.unit(job, class).is_some(),
         }
     }
@@ -528,10 +528,15 @@ impl<'a> Order<'a> {
         let size = self.world.classes().gang(class).size;
         let nothing = RangeSet::default();
         let taken = self.taken.get(&job.id).unwrap_or(&nothing);
-        if job.ready().tasks < taken.len() + u64::from(size) {
+        let ready = match job.tasks.altered.is_empty() {
+            true => job.ready().tasks,
+            false if job.ready_in(class) == 0 => 0,
+            false => job.room(),
+        };
+        if ready < taken.len() + u64::from(size) {
             return None;
         }
-        job.next_tasks(size, taken)
+        job.next_tasks(class, size, taken)
     }
 }
 
@@ -541,7 +546,7 @@ fn leaving(world: &World) -> Vec<Resources> {
     for task in world.leaving() {
         let job = &world.jobs()[&task.job];
         for queue in world.queues().path(job.queue) {
-            leaving[queue.index()] += job.resources();
+            leaving[queue.index()] += job.resources_of(task.index);
         }
     }
     leaving

@@ -85,7 +85,10 @@ impl Round<'_> {
         let whole = size == 1 || u64::from(size) == job.tasks.gang.len();
         let waits = |task: &u32| job.tasks.queued.contains(*task);
         let ready = job.ready();
-        let class = if size == 1 { job.alone } else { job.class };
+        let class = match reservation.tasks.as_slice() {
+            [index] => job.class_of(*index),
+            _ => job.class,
+        };
         let right_size = self.world.classes().gang(class).size == size && ready.size == size;
         let open = self.world.queues().cordoned(job.queue).is_none();
         let all = whole && right_size && open && reservation.tasks.iter().all(waits);

@@ -339,7 +339,7 @@ impl<'w> Room<'w> {
         for task in &node.tasks {
             let job = &self.world.jobs()[&task.job];
             if job.tasks.active[&task.index].is_stopping() || self.victims.contains(task) {
-                leaving += job.resources();
+                leaving += job.resources_of(task.index);
             }
         }
         leaving
@@ -473,7 +473,7 @@ impl<'w> Room<'w> {
             let stays = !self.victims.contains(task);
             let end = latest_end(self.world, node, task).filter(|_| stays);
             let end = end.unwrap_or(self.now + grace_ms).max(self.now + 1);
-            (end, *self.world.jobs()[&task.job].resources())
+            (end, *self.world.jobs()[&task.job].resources_of(task.index))
         };
         let mut ends: Vec<(TimeMs, Resources)> = node.tasks.iter().map(of).collect();
         ends.extend(self.placed.get(node.id.index()).into_iter().flatten());

@@ -1,10 +1,11 @@
 //! What can be said about a submission without the World: bounds, names, dependencies.
 
 use super::{
-    BatchSpec, By, DELAY_MAX_MS, JOBS_PER_BATCH_MAX, JobSpec, LIST_MAX, NAME_MAX, RETRIES_MAX,
-    SPEC_BYTES_MAX, TASKS_PER_BATCH_MAX, WALLTIME_MAX_MS,
+    BatchSpec, By, DELAY_MAX_MS, GROWTH_PERMILLE_MAX, JOBS_PER_BATCH_MAX, JobSpec, LIST_MAX,
+    NAME_MAX, RETRIES_MAX, RetryRule, SPEC_BYTES_MAX, TASKS_PER_BATCH_MAX, WALLTIME_MAX_MS,
 };
 use crate::rejected::Rejected;
+use crate::resources::{AMOUNT_MAX, MEMORY};
 use std::collections::BTreeMap;
 
 impl BatchSpec {
@@ -276,6 +277,48 @@ impl JobSpec {
                 let place = format!("jobs[{position}].retries[{number}].{field}");
                 return Err(Rejected::bounds(&place, value, 0, max));
             }
+            self.check_alteration(&format!("jobs[{position}].retries[{number}]"), rule)?;
+        }
+        Ok(())
+    }
+
+    /// What a rule changes for the next attempt can be changed.
+    fn check_alteration(&self, place: &str, rule: &RetryRule) -> Result<(), Rejected> {
+        if rule.alters() && self.min > 1 {
+            return Err(Rejected::invalid(
+                place,
+                "the tasks of a gang have the same needs, and no attempt can have others",
+                "leave out `memory`, `avoid_node` and `change_site`, or set `min` to 1",
+            ));
+        }
+        if !rule.grows() {
+            return match rule.memory_max_mib {
+                None => Ok(()),
+                Some(_) => Err(Rejected::invalid(
+                    format!("{place}.memory_max"),
+                    "it bounds what `memory` grows to, and that does not grow",
+                    "add `memory: x2`, or leave `memory_max` out",
+                )),
+            };
+        }
+        let growth = u64::from(rule.memory_permille);
+        let growth_max = u64::from(GROWTH_PERMILLE_MAX);
+        if !(1_001..=growth_max).contains(&growth) {
+            let place = format!("{place}.memory (thousandths)");
+            return Err(Rejected::bounds(&place, growth, 1_001, growth_max));
+        }
+        let asked = self.needs.resources[MEMORY];
+        if asked == 0 || rule.memory_max_mib.is_some_and(|max| max <= asked) {
+            return Err(Rejected::invalid(
+                format!("{place}.memory"),
+                "the memory that the job asks for cannot grow",
+                "ask for some `memory`, and for less than `memory_max`",
+            ));
+        }
+        if rule.memory_max_mib.is_some_and(|max| max > AMOUNT_MAX) {
+            let (place, max) = (format!("{place}.memory_max (MiB)"), rule.memory_max_mib);
+            let max = max.unwrap_or_default() as u64;
+            return Err(Rejected::bounds(&place, max, 1, AMOUNT_MAX as u64));
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use crate::resources::Resources;
 use crate::round::feasible::{Taken, refusal, worst_cost_micro_eur};
 use crate::site::Node;
 use crate::sparse::Sparse;
+use crate::spec::RetryRule;
 use crate::time::TimeMs;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,8 +52,9 @@ impl World {
             for id in self.queues.path(job.queue) {
                 let queue = self.queues.queue(id);
                 let held = held.entry(id.index(), || queue.held);
-                *held += job.resources();
-                if queue.spec.limit.exceeded(held, job.resources()) {
+                let asked = job.resources_of(task.index);
+                *held += asked;
+                if queue.spec.limit.exceeded(held, asked) {
                     let why = format!("{} would hold more than its limit", queue.spec.name);
                     return Err(Rejected::Unplaceable { task: *task, why });
                 }
@@ -178,10 +180,10 @@ impl World {
                 .nodes
                 .get(node.index())
                 .ok_or_else(|| refuse(format!("no {node}")))?;
-            if let Some(cause) = refusal(self, self.now, &taken, &job.spec.needs, node) {
+            if let Some(cause) = refusal(self, self.now, &taken, job.needs_of(task.index), node) {
                 return Err(refuse(format!("{}: {}", node.report.name, cause.code())));
             }
-            taken.take(self, &job.spec.needs, node);
+            taken.take(self, job.needs_of(task.index), node);
         }
         Ok(())
     }
@@ -189,11 +191,11 @@ impl World {
     fn place(&mut self, placement: &Placement) -> Effect {
         let Placement { task, node } = *placement;
         let job = &self.jobs[&task.job];
-        let (resources, leaf, fixed) = (*job.resources(), job.queue, !job.spec.preemptible);
+        let needs = job.needs_of(task.index);
+        let (resources, leaf, fixed) = (needs.resources, job.queue, !job.spec.preemptible);
         let attempt = job.next_attempt(task.index);
         let at = self.nodes[node.index()].site;
-        let reserved_micro_eur =
-            worst_cost_micro_eur(self, &job.spec.needs, &self.nodes[node.index()]);
+        let reserved_micro_eur = worst_cost_micro_eur(self, needs, &self.nodes[node.index()]);
         let now = self.now;
         self.with_queued(task.job, |job| {
             job.tasks.queued.remove(task.index);
@@ -351,7 +353,8 @@ impl World {
 
     fn free_place(&mut self, task: TaskId, active: &Active) {
         let job = &self.jobs[&task.job];
-        let (resources, leaf, fixed) = (*job.resources(), job.queue, !job.spec.preemptible);
+        let resources = *job.resources_of(task.index);
+        let (leaf, fixed) = (job.queue, !job.spec.preemptible);
         self.hold(leaf, &resources, fixed, false);
         self.touch_room(active.node);
         let node = &mut self.nodes[active.node.index()];
@@ -371,7 +374,7 @@ impl World {
     fn charge(&mut self, task: TaskId, active: &Active, end: &AttemptEnd) {
         let at = self.nodes[active.node.index()].site;
         let job = &self.jobs[&task.job];
-        let (resources, leaf) = (*job.resources(), job.queue);
+        let (resources, leaf) = (*job.resources_of(task.index), job.queue);
         let run_ms = match (&end.usage, &end.outcome) {
             (Some(usage), _) => (usage.ended - usage.started).clamp(0, self.now - active.granted),
             (None, Outcome::NotRun | Outcome::StartFailed(_)) => 0,
@@ -406,23 +409,30 @@ impl World {
     }
 
     fn move_task(&mut self, task: TaskId, active: &Active, outcome: &Outcome) {
-        let policy = self.policy.clone();
+        let next = self.next_of(task, active, outcome);
+        let delay_ms = match next {
+            Next::Granted(grant) => {
+                self.alter_by(grant.rule, task, active.node);
+                grant.delay_ms
+            }
+            _ => 0,
+        };
         let (now, mut wakes) = (self.now, None);
         self.with_queued(task.job, |job| {
             let tasks = &mut job.tasks;
             tasks.active.remove(&task.index);
-            let past: &mut Past = tasks.past.entry(task.index).or_default();
-            match after_attempt(active.state, outcome, past, &job.spec, &policy) {
+            match next {
                 Next::Succeeded => {
                     tasks.gang.remove(task.index);
                     tasks.past.remove(&task.index);
                     tasks.succeeded.insert(task.index);
                 }
-                Next::Queued => {
+                Next::Queued | Next::Granted(_) if delay_ms == 0 => {
                     tasks.queued.insert(task.index);
                 }
-                Next::Delayed(delay_ms) => {
+                Next::Queued | Next::Granted(_) => {
                     let at = now + delay_ms;
+                    let past: &mut Past = tasks.past.entry(task.index).or_default();
                     past.not_before = Some(at);
                     tasks.queued.insert(task.index);
                     tasks.delayed.insert(task.index);
@@ -442,6 +452,17 @@ impl World {
         if let Some(at) = wakes {
             self.timers.insert((at, Timer::Wake(task.job)));
         }
+    }
+
+    /// What becomes of a task whose attempt has ended, which is written into its past.
+    fn next_of(&mut self, task: TaskId, active: &Active, outcome: &Outcome) -> Next {
+        let past = self.job_mut(task.job).tasks.past.remove(&task.index);
+        let (mut past, job) = (past.unwrap_or_default(), &self.jobs[&task.job]);
+        let can_grow = |rule: &RetryRule| self.grown_mib(rule, job.needs_of(task.index)).is_some();
+        let (state, policy) = (active.state, &self.policy);
+        let next = after_attempt(state, outcome, &mut past, &job.spec, policy, can_grow);
+        self.job_mut(task.job).tasks.past.insert(task.index, past);
+        next
     }
 
     /// The time of delayed tasks of a job has come.

@@ -272,14 +272,7 @@ impl World {
                 .jobs
                 .remove(&job)
                 .expect("a batch's jobs are in memory");
-            for class in [job.class, job.alone] {
-                self.classes.release(class);
-            }
-            for class in [job.class, job.alone] {
-                if !self.classes.is_used(class) {
-                    self.index.forget_class(class);
-                }
-            }
+            self.release_classes(&[job.class, job.alone]);
             jobs.push(job);
         }
         Ok(vec![Effect::Retired { batch, jobs }])

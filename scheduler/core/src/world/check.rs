@@ -58,6 +58,7 @@ impl World {
             );
             self.check_dependencies(job);
             self.check_gang(job);
+            self.check_altered(job);
             for (index, active) in &job.tasks.active {
                 let used = job.tasks.past.get(index).map_or(0, |past| past.attempts);
                 assert_eq!(used, active.attempt, "{}[{index}]: attempt number", job.id);
@@ -121,6 +122,31 @@ impl World {
         );
     }
 
+    /// Whoever is altered has not ended, asks for one thing, and that of its class.
+    fn check_altered(&self, job: &Job) {
+        let mut seen = RangeSet::default();
+        for (class, altered) in &job.tasks.altered {
+            let needs = self.classes.needs(*class);
+            assert_eq!(*needs, altered.needs, "{}: {class:?}", job.id);
+            assert_ne!(*class, job.alone, "{}: altered to its own", job.id);
+            let (mut all, count) = (altered.tasks.clone(), seen.len());
+            assert!(!all.is_empty(), "{}: nobody of {class:?}", job.id);
+            all.iter().for_each(|index| {
+                seen.insert(index);
+            });
+            assert_eq!(seen.len(), count + all.len(), "{}: altered twice", job.id);
+            let ended = job
+                .tasks
+                .failed
+                .values()
+                .chain(job.tasks.cancelled.values());
+            for ended in ended.chain([&job.tasks.succeeded, &job.tasks.gang]) {
+                let wrong = all.take(ended);
+                assert!(wrong.is_empty(), "{}[{wrong}]: altered", job.id);
+            }
+        }
+    }
+
     /// Queues' sums are those of the jobs below them.
     fn check_queues(&self) {
         let mut sums: BTreeMap<QueueId, Sums> = BTreeMap::new();
@@ -129,7 +155,9 @@ impl World {
             let active = job.tasks.active.len() as i64;
             for queue in self.queues.path(job.queue) {
                 let entry = sums.entry(queue).or_default();
-                let held = job.resources().times(active);
+                let mut held = Resources::ZERO;
+                let each = job.tasks.active.keys();
+                each.for_each(|index| held += job.resources_of(*index));
                 entry.held += &held;
                 if !job.spec.preemptible {
                     entry.held_fixed += &held;
@@ -137,6 +165,11 @@ impl World {
                 entry.running += active as u64;
                 entry.queued += job.tasks.queued.len();
                 entry.waiting += job.tasks.waiting();
+            }
+            for (class, tasks) in job.ready_altered() {
+                let entry = pending.entry((job.queue, class)).or_default();
+                entry.tasks += tasks;
+                entry.jobs.insert(job.pending());
             }
             let ready = job.ready();
             if ready.tasks > 0 {
@@ -180,7 +213,7 @@ impl World {
         let mut reserved = vec![0; self.sites.len()];
         for (job, index, active) in self.jobs.values().flat_map(active_of) {
             let entry = held.entry(active.node).or_default();
-            entry.0 += job.resources();
+            entry.0 += job.resources_of(index);
             entry.1 += 1;
             entry.2.insert(TaskId { job: job.id, index });
             reserved[self.node(active.node).site.index()] += active.reserved_micro_eur;
@@ -269,6 +302,16 @@ impl World {
                 let listed = tasks.wakes.get(&at).is_some_and(|due| due.contains(index));
                 assert!(listed, "{}[{index}] never wakes", job.id);
                 rings(at, Timer::Wake(job.id));
+            }
+        }
+        for job in self.jobs.values() {
+            for altered in job.tasks.altered.values() {
+                let avoids = !altered.needs.avoided.nodes.is_empty()
+                    || !altered.needs.avoided.sites.is_empty();
+                assert_eq!(avoids, altered.relents.is_some(), "{}: relents", job.id);
+                if let Some(at) = altered.relents {
+                    rings(at, Timer::Relent(job.id));
+                }
             }
         }
         for node in self.nodes.iter().filter(|node| node.is_known()) {

@@ -53,10 +53,12 @@ impl World {
         let job = self.job_mut(id);
         let (leaf, class) = (job.queue, job.class);
         let (queued, waited, ready) = (job.tasks.queued.len(), job.tasks.waiting(), job.ready());
+        let altered = job.ready_altered();
         let result = change(job);
-        let after = job.ready();
+        let (after, altered_after) = (job.ready(), job.ready_altered());
         let (now_queued, waiting) = (job.tasks.queued.len(), job.tasks.waiting());
         let pending = job.pending();
+        let unused = job.tasks.forget_ended();
         if (queued, waited) != (now_queued, waiting) {
             for queue in self.path(leaf) {
                 let queue = self.queues.queue_mut(queue);
@@ -74,6 +76,15 @@ impl World {
             self.remove_pending(leaf, class, &pending, ready.tasks);
             self.add_pending(leaf, next, pending, after.tasks);
         }
+        if altered != altered_after {
+            for (class, tasks) in altered {
+                self.remove_pending(leaf, class, &pending, tasks);
+            }
+            for (class, tasks) in altered_after {
+                self.add_pending(leaf, class, pending, tasks);
+            }
+        }
+        self.release_classes(&unused);
         result
     }
 

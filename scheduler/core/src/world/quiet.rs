@@ -4,7 +4,7 @@
 //! The rule it keeps: a round is left out only if one on the same World, with nothing
 //! remembered, would decide nothing. So every event but news of attempts that start
 //! ends the quiet, and so does every moment at which time alone changes what a round
-//! sees.
+//! sees: those of the World's timers by ringing, the others as edges that are known before.
 
 use super::World;
 use crate::event::Event;

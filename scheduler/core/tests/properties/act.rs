@@ -89,6 +89,8 @@ pub struct JobAct {
     pub waits: bool,
     pub site: u8,
     pub retries: u8,
+    /// A bit each: avoid the node, change the site, more memory.
+    pub alters: u8,
     /// How many go together; 1 and more than `count` are none.
     pub gang: u8,
     pub fixed: bool,
@@ -163,10 +165,11 @@ pub fn job() -> impl Strategy<Value = JobAct> {
         prop_oneof![2 => Just(1u8), 1 => 2u8..6],
         prop::bool::weighted(0.2),
         prop::option::weighted(0.2, 1u8..6),
+        prop_oneof![1 => Just(0u8), 2 => 1u8..8],
     );
     (sizes, rest, together).prop_map(|((count, cpu, memory, gpu, walltime_m), rest, together)| {
         let (priority, after, restartable, waits, site, retries) = rest;
-        let (gang, fixed, running_max) = together;
+        let (gang, fixed, running_max, alters) = together;
         JobAct {
             count,
             cpu,
@@ -179,6 +182,7 @@ pub fn job() -> impl Strategy<Value = JobAct> {
             waits,
             site,
             retries,
+            alters,
             gang,
             fixed,
             running_max,

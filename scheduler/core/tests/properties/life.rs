@@ -213,7 +213,7 @@ impl Life {
         assert_eq!(effects.len(), decided);
         for placement in &plan.placements {
             let node = self.world.node(placement.node);
-            let each = self.world.jobs()[&placement.task.job].resources();
+            let each = self.world.jobs()[&placement.task.job].resources_of(placement.task.index);
             for (free, need) in node.free().0.iter().zip(&each.0) {
                 assert!(
                     *need == 0 || *free >= 0,

@@ -122,6 +122,9 @@ fn job(position: usize, job: &JobAct) -> JobSpec {
     } else {
         BTreeSet::new()
     };
+    // A gang's tasks are alike.
+    let single = job.gang.min(job.count) < 2;
+    let grows = single && job.memory > 0 && job.alters & 4 != 0;
     let retries = (0..job.retries / 100).map(|n| RetryRule {
         exit_codes: if n == 0 { vec![(1, 3)] } else { vec![] },
         classes: if n == 0 {
@@ -132,6 +135,10 @@ fn job(position: usize, job: &JobAct) -> JobSpec {
         times: 2,
         delay_ms: [0, 0, 700_000][usize::from(job.retries) % 3],
         backoff: job.retries.is_multiple_of(2),
+        memory_permille: if grows { 1_500 } else { 0 },
+        memory_max_mib: (grows && n == 1).then(|| i64::from(job.memory) * 1_024 + 2_048),
+        avoid_node: single && job.alters & 1 != 0,
+        change_site: single && job.alters & 2 != 0,
     });
     JobSpec {
         name: format!("j{position}"),
@@ -153,6 +160,7 @@ fn job(position: usize, job: &JobAct) -> JobSpec {
             tolerations: BTreeSet::new(),
             sites,
             sites_excluded: BTreeSet::new(),
+            avoided: Default::default(),
         },
         after: after.collect(),
         inputs: Vec::new(),
@@ -175,15 +183,16 @@ fn job(position: usize, job: &JobAct) -> JobSpec {
 }
 
 pub fn end(outcome: u8, ran_s: u16, now: TimeMs) -> AttemptEnd {
-    let mut end = AttemptEnd::bare(match outcome % 14 {
+    let mut end = AttemptEnd::bare(match outcome % 15 {
         0..5 => Outcome::Exit(0),
-        5..7 => Outcome::Exit(i32::from(outcome / 14)),
+        5..7 => Outcome::Exit(i32::from(outcome / 15)),
         7 => Outcome::Signal(9),
         8 => Outcome::WalltimeExceeded,
         9 => Outcome::Lost,
         10 => Outcome::NotRun,
         11 => Outcome::Stopped,
         12 => Outcome::StartFailed("no".into()),
+        13 => Outcome::MemoryExceeded,
         _ => Outcome::OutputsFailed("x".into()),
     });
     // The node's clock may be anywhere.

@@ -23,6 +23,7 @@ fn job(name: &str, count: u32) -> JobSpec {
             tolerations: Default::default(),
             sites: Default::default(),
             sites_excluded: Default::default(),
+            avoided: Default::default(),
         },
         after: Vec::new(),
         inputs: Vec::new(),

@@ -74,7 +74,8 @@ impl Running {
                     )
                 })
                 .collect();
-            let cost = job.resources().times(tasks.len() as i64);
+            let each = *job.resources_of(indexes[0]);
+            let cost = each.times(tasks.len() as i64);
             let beyond = world.queues().path(job.queue).map(|queue| {
                 sums[queue.index()] += &cost;
                 let (sum, share) = (fine(&sums[queue.index()]), order.shares().of(queue));
@@ -82,7 +83,7 @@ impl Running {
                 (0..DIMENSIONS).any(|d| is_about(&cost, pool, d) && sum[d] > share.guarantee[d])
             });
             let unit = Unit {
-                each: *job.resources(),
+                each,
                 work: Work {
                     leaf: job.queue,
                     cost,
