@@ -1,4 +1,4 @@
-//! `jero cancel`, `hold`, `release` and `retry`.
+//! `jero cancel`, `hold`, `release`, `retry`, `preempt` and `set`.
 
 use jeroboam_proto::v1;
 use jeroboam_proto::v1::change_request::Verb;
@@ -28,6 +28,16 @@ pub struct Args {
     remote: Remote,
 }
 
+/// What `jero set` takes.
+#[derive(Debug, clap::Args)]
+pub struct SetArgs {
+    /// Higher goes first inside the queue; of what runs nothing changes
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    priority: i32,
+    #[command(flatten)]
+    change: Args,
+}
+
 #[derive(Debug, Serialize)]
 struct Change {
     selector: String,
@@ -40,10 +50,23 @@ struct Change {
 /// # Errors
 /// Unreachable or refused.
 pub async fn run(verb: Verb, args: Args) -> Result<(), Failure> {
+    ask(verb, 0, args).await
+}
+
+/// Gives jobs another priority.
+///
+/// # Errors
+/// Unreachable or refused.
+pub async fn set(args: SetArgs) -> Result<(), Failure> {
+    ask(Verb::Prioritise, args.priority, args.change).await
+}
+
+async fn ask(verb: Verb, priority: i32, args: Args) -> Result<(), Failure> {
     let scheduler = Scheduler::of(&args.remote)?;
     let selector = args.selector.to_string();
     let mut request = v1::ChangeRequest {
         reason: args.reason,
+        priority,
         ..Default::default()
     };
     request.set_verb(verb);
@@ -77,9 +100,14 @@ fn table(
         Verb::Hold => "held",
         Verb::Release => "released",
         Verb::Retry => "queued again",
+        Verb::Preempt => "preempted",
+        Verb::Prioritise => "given the priority",
     };
-    match stopping {
-        0 => format!("{selector}: {changed} tasks {done}"),
-        _ => format!("{selector}: {changed} tasks {done}, {stopping} are being stopped"),
+    match (verb, stopping) {
+        (Verb::Preempt, _) => format!("{selector}: {stopping} tasks are losing their places"),
+        (_, 0) => format!("{selector}: {changed} tasks {done}"),
+        (_, stopping) => {
+            format!("{selector}: {changed} tasks {done}, {stopping} are being stopped")
+        }
     }
 }

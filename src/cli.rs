@@ -45,6 +45,10 @@ enum Verb {
     Release(change::Args),
     /// Queues failed and cancelled tasks again
     Retry(change::Args),
+    /// Takes running tasks' places away: they wait again, or fail if not restartable
+    Preempt(change::Args),
+    /// Changes the priority of jobs
+    Set(change::SetArgs),
     Queues(queues::Args),
     #[command(subcommand)]
     Queue(queues::Verb),
@@ -82,6 +86,8 @@ impl Command {
             Verb::Hold(args) => client(change::run(ChangeVerb::Hold, args)),
             Verb::Release(args) => client(change::run(ChangeVerb::Release, args)),
             Verb::Retry(args) => client(change::run(ChangeVerb::Retry, args)),
+            Verb::Preempt(args) => client(change::run(ChangeVerb::Preempt, args)),
+            Verb::Set(args) => client(change::set(args)),
             Verb::Queues(args) => client(queues::list(args)),
             Verb::Queue(verb) => client(queues::change(verb)),
             Verb::Sites(args) => client(sites::list(args)),

@@ -1,5 +1,6 @@
 //! `jero jobs` and `jero job`: the jobs, and one of them closely.
 
+mod by_hand;
 mod describe;
 
 use jeroboam_proto::v1;
@@ -11,6 +12,7 @@ use crate::failure::Failure;
 use crate::output::{self, Amounts, Counts, Output, Waiting};
 use crate::selector::BatchId;
 
+use by_hand::ByHand;
 pub use describe::{Attempt, DescribeArgs, describe, first_in};
 
 /// Lists jobs, the latest first, and why they wait
@@ -91,6 +93,7 @@ pub struct Job {
     cost_micro_eur: i64,
     wait_mean_ms: Option<i64>,
     waiting: Option<Waiting>,
+    by_hand: Option<ByHand>,
     resources: Amounts,
     #[serde(skip)]
     submitted_ms: i64,
@@ -108,6 +111,7 @@ impl Job {
             finished: output::moment(job.finished_ms),
             wait_mean_ms: job.wait_sum_ms.checked_div(i64::from(job.started_tasks)),
             waiting: Waiting::of(job.waiting.as_ref()),
+            by_hand: job.by_hand.map(ByHand::of),
             resources: Amounts::of(job.resources.as_ref()),
             name: job.name,
             queue: job.queue,
@@ -117,6 +121,13 @@ impl Job {
             core_ms: job.core_ms,
             cost_micro_eur: job.cost_micro_eur,
         }
+    }
+
+    /// Why it waits, or else who changed it by hand last.
+    fn because(&self) -> String {
+        let waiting = self.waiting.as_ref().map(|reason| reason.text.clone());
+        let by_hand = || self.by_hand.as_ref().map(ByHand::text);
+        waiting.or_else(by_hand).unwrap_or_default()
     }
 
     /// Its own facts, for tables.
@@ -136,6 +147,10 @@ impl Job {
             ("tasks", output::counts_text(&self.tasks)),
             ("each needs", self.resources.text()),
             ("mean wait", wait.unwrap_or_default()),
+            (
+                "by hand",
+                self.by_hand.as_ref().map(ByHand::text).unwrap_or_default(),
+            ),
             ("core-hours", output::core_hours(self.core_ms)),
             ("euros", output::euros(self.cost_micro_eur)),
             (
@@ -201,10 +216,7 @@ pub fn table(jobs: &[Job]) -> String {
             output::ago(job.submitted_ms),
             output::counts_text(&job.tasks),
             output::core_hours(job.core_ms),
-            job.waiting
-                .as_ref()
-                .map(|reason| reason.text.clone())
-                .unwrap_or_default(),
+            job.because(),
         ]
     });
     let headings = [

@@ -9,10 +9,12 @@
 //! Nothing is decided here: what the World accepts is the core's business, who
 //! may ask is [`crate::auth`]'s and [`crate::api`]'s. One file per area:
 //! [`submission`] and [`report`] come in, [`work`], [`attempt`], [`place`],
-//! [`grant`], [`notice`], [`shortage`] and [`status`] go out, [`amounts`] does both.
+//! [`grant`], [`notice`], [`shortage`] and [`status`] go out, [`amounts`] and
+//! [`by_hand`] do both.
 
 pub mod amounts;
 pub mod attempt;
+pub mod by_hand;
 mod grant;
 pub mod lease;
 pub mod notice;

@@ -87,7 +87,7 @@ metrics! {
     "round_seconds" Histogram ("phase") "Time of one scheduling round: `plan` decides, `commit` applies and encodes what was decided.";
     "rounds_cut_total" Counter ("") "Rounds that reached their bound and went on in the next.";
     "placements_total" Counter ("") "Tasks that were given a place.";
-    "preemptions_total" Counter ("") "Tasks whose place was taken away for a queue below its guarantee.";
+    "preemptions_total" Counter ("cause") "Tasks whose place was taken away: for a queue below its `guarantee`, or by `hand`.";
     "reservations" Gauge ("kind") "Tasks and gangs for which room is kept: it is `waited` for, or being `freed` by preemption.";
     "journal_sync_seconds" Histogram ("") "Time to make one group of events durable.";
     "journal_group_records" Histogram ("") "Events in one group.";
@@ -160,10 +160,15 @@ pub fn record_round(planned: Duration, committed: Duration, plan: &Plan) {
     histogram!("jeroboam_round_seconds", "phase" => "plan").record(planned);
     histogram!("jeroboam_round_seconds", "phase" => "commit").record(committed);
     counter!("jeroboam_placements_total").increment(plan.placements.len() as u64);
-    counter!("jeroboam_preemptions_total").increment(plan.preemptions.len() as u64);
+    record_preempted("guarantee", plan.preemptions.len() as u64);
     if !plan.complete {
         counter!("jeroboam_rounds_cut_total").increment(1);
     }
+}
+
+/// Places were taken away.
+pub fn record_preempted(cause: &'static str, tasks: u64) {
+    counter!("jeroboam_preemptions_total", "cause" => cause).increment(tasks);
 }
 
 /// A group became durable.

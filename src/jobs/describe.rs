@@ -6,6 +6,7 @@ use jeroboam_units::{Bytes, Instant, Span};
 use serde::Serialize;
 
 use super::Job;
+use super::by_hand::said;
 use crate::client::{Remote, Scheduler};
 use crate::failure::Failure;
 use crate::output::{self, Output};
@@ -61,6 +62,23 @@ struct Elements {
     reason: String,
     /// `3-7,9`
     indexes: String,
+    by: String,
+    why: String,
+}
+
+impl Elements {
+    /// `user, by alice: wrong input`.
+    fn because(&self) -> String {
+        let by = match said(&self.by, &self.why) {
+            by if by.is_empty() => by,
+            by => format!("by {by}"),
+        };
+        let parts = [self.reason.clone(), by].into_iter();
+        parts
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
 }
 
 /// One attempt of a task, in JSON.
@@ -122,6 +140,8 @@ fn description(reply: v1::DescribeJobReply) -> Description {
         state: output::state(elements.state),
         indexes: ranges_text(&elements.ranges),
         reason: elements.reason,
+        by: elements.by,
+        why: elements.why,
     });
     Description {
         job: Job::of(reply.job.unwrap_or_default()),
@@ -245,6 +265,14 @@ fn outcome(kind: Kind) -> Outcome {
         Kind::OutputsFailed(why) => text("outputs_failed", why),
         Kind::Preempted(by) => text("preempted", format!("for job-{by}")),
         Kind::GangBroken(_) => word("gang_broken"),
+        Kind::PreemptedByHand(who) => text("preempted", by_hand(&who)),
+    }
+}
+
+fn by_hand(who: &v1::PreemptedByHand) -> String {
+    match said(&who.by, &who.reason) {
+        by if by.is_empty() => "by hand".to_owned(),
+        by => format!("by {by}"),
     }
 }
 
@@ -275,7 +303,7 @@ fn table(description: &Description) -> String {
         vec![
             elements.state.to_owned(),
             elements.indexes.clone(),
-            elements.reason.clone(),
+            elements.because(),
         ]
     });
     let mut states = output::table(&["state", "elements", "reason"], states.collect());

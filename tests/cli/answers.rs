@@ -73,6 +73,13 @@ pub fn job(id: u64, batch: u64) -> v1::Job {
         submitted_by: "alice".into(),
         wait_sum_ms: 9_000,
         started_tasks: 3,
+        by_hand: Some(v1::ByHand {
+            verb: v1::change_request::Verb::Cancel.into(),
+            by: "bob".into(),
+            why: "wrong input".into(),
+            at_ms: MORNING_MS,
+            priority: 0,
+        }),
         ..Default::default()
     }
 }
@@ -82,6 +89,13 @@ pub fn description() -> v1::DescribeJobReply {
         state: state.into(),
         reason: reason.into(),
         ranges: vec![v1::Range { first, last }],
+        by: String::new(),
+        why: String::new(),
+    };
+    let cancelled = v1::StateRanges {
+        by: "bob".into(),
+        why: "wrong input".into(),
+        ..elements(v1::TaskState::Cancelled, "user", 10, 11)
     };
     let spec = v1::JobSpec {
         command: ["/bin/sh", "-c", "echo a\necho b"]
@@ -101,6 +115,7 @@ pub fn description() -> v1::DescribeJobReply {
         states: vec![
             elements(v1::TaskState::Queued, "", 3, 9),
             elements(v1::TaskState::Failed, "exit:3", 0, 2),
+            cancelled,
         ],
         attempts: vec![
             attempt(0, v1::outcome::Kind::ExitCode(3)),
@@ -109,6 +124,13 @@ pub fn description() -> v1::DescribeJobReply {
                 attempt(1, v1::outcome::Kind::StartFailed(why))
             },
             attempt(2, v1::outcome::Kind::Preempted(21)),
+            {
+                let who = v1::PreemptedByHand {
+                    by: "alice".into(),
+                    reason: "the kernel".into(),
+                };
+                attempt(3, v1::outcome::Kind::PreemptedByHand(who))
+            },
         ],
         altered: vec![v1::Altered {
             ranges: vec![v1::Range { first: 4, last: 5 }],

@@ -106,6 +106,7 @@ fn tables() {
         tasks            7 queued, 3 failed
         each needs       1.5 cpu, 64GiB memory
         mean wait        3s
+        by hand          cancel by bob: wrong input
         core-hours       10.00
         waits because    no node has 64GiB of memory free
         would run if     ask for at most 32GiB, or wait
@@ -115,9 +116,10 @@ fn tables() {
         at most at once  8
         preemptible      no
 
-        STATE   ELEMENTS  REASON
-        queued  3-9
-        failed  0-2       exit:3
+        STATE      ELEMENTS  REASON
+        queued     3-9
+        failed     0-2       exit:3
+        cancelled  10-11     user, by bob: wrong input
 
         TRIED AGAIN  MEMORY  NOT AT
         4-5            3GiB  meyrin/n3 wigner
@@ -126,6 +128,7 @@ fn tables() {
         job-17[0]#2  meyrin  n1    ended  2026-03-01T08:00:00Z  1m5s  1m4s  300MiB  exit 3
         job-17[1]#2  meyrin  n1    ended  2026-03-01T08:00:00Z  1m5s  1m4s  300MiB  start failed: the program `jro` is not there
         job-17[2]#2  meyrin  n1    ended  2026-03-01T08:00:00Z  1m5s  1m4s  300MiB  preempted: for job-21
+        job-17[3]#2  meyrin  n1    ended  2026-03-01T08:00:00Z  1m5s  1m4s  300MiB  preempted: by alice: the kernel
         exit 0
     "#]].assert_eq(&jero(&["job", "job-17"]));
     expect![[r#"

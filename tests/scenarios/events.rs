@@ -58,6 +58,11 @@ impl Runner {
             "hold" => self.change(line, Verb::Hold),
             "release" => self.change(line, Verb::Release),
             "retry" => self.change(line, Verb::Retry),
+            "preempt" => self.change(line, Verb::Preempt),
+            "set" => {
+                let priority = line.or("priority", "0");
+                self.change(line, Verb::Prioritise(line.parse(priority)))
+            }
             "place" => self.place(line),
             "retire" => match sites::selection(line, line.word(1)) {
                 Selection::Batch(batch) => Event::BatchRetired { batch },
@@ -84,8 +89,12 @@ impl Runner {
     }
 
     fn change(&self, line: &Words<'_>, verb: Verb) -> Event {
-        let selection = sites::selection(line, line.word(1));
-        Event::TasksChanged { verb, selection }
+        Event::TasksChanged {
+            verb,
+            selection: sites::selection(line, line.word(1)),
+            by: line.or("by", "alice").to_string(),
+            reason: line.or("reason", "").to_string(),
+        }
     }
 
     fn submit(&mut self, line: &Words<'_>, below: &[Words<'_>]) -> Event {

@@ -7,7 +7,8 @@
 //! report) · `cordon|drain|resume SITE [node=NAME|cluster=NAME]
 //! [for=SPAN]` · `withdraw SITE` · `expire SITE` · `restart` · `restore
 //! quarantine=SPAN` · `queue NAME ..` · `queue-set NAME ..` · `submit NAME queue=.. [by=..]
-//! [request=..]` with indented `job` lines · `cancel|hold|release|retry SELECTOR` · `round
+//! [request=..]` with indented `job` lines · `cancel|hold|release|retry|preempt SELECTOR [by=..]
+//! [reason=..]` · `set SELECTOR priority=N` · `round
 //! [sums]` · `plan` (decides, commits nothing) · `place TASK NODE` · `starting|run|end LEASES
 //! [OUTCOME]` · `end-all OUTCOME` · `retire BATCH` · `tick SPAN` · `back SPAN` · `cycle ..`, `rest N`
 //! ([`crate::cycle`]) · `show ..` · `explain TASK` · `standing LEASES`.

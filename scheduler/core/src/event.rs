@@ -75,12 +75,16 @@ pub enum Event {
         /// What.
         spec: BatchSpec,
     },
-    /// Tasks were cancelled, held, released or queued again by hand.
+    /// Tasks were changed by hand.
     TasksChanged {
         /// What was done.
         verb: Verb,
         /// To which tasks.
         selection: Selection,
+        /// Who did it.
+        by: String,
+        /// Why, in words; may be empty.
+        reason: String,
     },
     /// A round has decided.
     PlanCommitted {
@@ -196,6 +200,10 @@ pub enum Verb {
     Release,
     /// Queue again what failed or was cancelled.
     Retry,
+    /// Take their places away; a gang loses all of its.
+    Preempt,
+    /// Give whole jobs another priority.
+    Prioritise(i32),
 }
 
 /// Which tasks.

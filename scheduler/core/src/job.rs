@@ -5,10 +5,12 @@
 //! How an ended attempt moves its task is decided in [`transition`].
 
 mod altered;
+mod by_hand;
 mod links;
 pub mod transition;
 
 pub use altered::Altered;
+pub use by_hand::{BY_HAND_MAX, ByHand};
 pub use links::{Blocker, Links, Need};
 
 use crate::ids::{BatchId, ClassId, JobId, LeaseId, NodeId, QueueId};
@@ -49,6 +51,8 @@ pub struct Batch {
     pub finished: Option<TimeMs>,
     /// A task of it has ended well, ever.
     pub has_succeeded: bool,
+    /// What was done to its tasks by hand, the latest last; at most [`BY_HAND_MAX`].
+    pub by_hand: Rare<Vec<ByHand>>,
 }
 
 impl Batch {
@@ -67,7 +71,7 @@ pub struct Job {
     pub batch: BatchId,
     /// The leaf it waits in.
     pub queue: QueueId,
-    /// As submitted.
+    /// As submitted, but for what was changed by hand since.
     pub spec: JobSpec,
     /// Of `spec.needs` and of how many tasks go next at once.
     pub class: ClassId,
@@ -176,6 +180,15 @@ pub enum StopWhy {
     },
     /// Another of its gang lost its place; the gang waits again, together.
     GangBroken,
+    /// Somebody took its place away; the task waits again.
+    PreemptedByHand,
+}
+
+impl StopWhy {
+    /// True if its place was taken away from it.
+    pub fn is_preempted(self) -> bool {
+        matches!(self, StopWhy::Preempted { .. } | StopWhy::PreemptedByHand)
+    }
 }
 
 /// Why a task failed for good.
@@ -254,6 +267,13 @@ pub enum Outcome {
     Preempted(JobId),
     /// Another of its gang lost its place; said by the World alone.
     GangBroken,
+    /// Somebody took its place away; said by the World alone.
+    PreemptedByHand {
+        /// Who.
+        by: String,
+        /// Why, in words; may be empty.
+        reason: String,
+    },
 }
 
 /// What an ended attempt used.

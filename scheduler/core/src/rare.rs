@@ -23,6 +23,10 @@ impl<K: Ord + 'static, V: PartialEq + 'static> Unset for BTreeMap<K, V> {
     const UNSET: &'static Self = &BTreeMap::new();
 }
 
+impl<T: PartialEq + 'static> Unset for Vec<T> {
+    const UNSET: &'static Self = &Vec::new();
+}
+
 impl<T: Unset> From<T> for Rare<T> {
     fn from(value: T) -> Self {
         Rare((value != *T::UNSET).then(|| Box::new(value)))

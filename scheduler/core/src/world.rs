@@ -12,6 +12,7 @@
 mod altered;
 mod attempts;
 pub mod batches;
+mod by_hand;
 mod check;
 mod closing;
 mod dependencies;
@@ -141,7 +142,12 @@ impl World {
                 by,
                 spec,
             } => self.submit(request_id, digest, by, spec),
-            Event::TasksChanged { verb, selection } => self.change_tasks(*verb, selection),
+            Event::TasksChanged {
+                verb,
+                selection,
+                by,
+                reason,
+            } => self.change_tasks(*verb, selection, by, reason),
             Event::PlanCommitted {
                 placements,
                 preemptions,

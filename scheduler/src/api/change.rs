@@ -1,7 +1,8 @@
-//! Cancel, hold, release and retry.
+//! Cancel, hold, release, retry, preempt and set.
 
 use super::ClientApi;
 use crate::auth::Caller;
+use crate::convert::by_hand::verb_in;
 use crate::convert::lease::ranges_in;
 use crate::convert::status::{driver as unavailable, rejected};
 use crate::driver::Owner;
@@ -12,9 +13,8 @@ use jeroboam_core::world::World;
 use jeroboam_core::world::batches::Changeable;
 use jeroboam_proto::v1;
 use tonic::Status;
-use v1::change_request::Verb as WireVerb;
 
-/// Characters of a reason that are logged.
+/// Characters of a reason that are kept.
 const REASON_CHARS_MAX: usize = 200;
 
 impl ClientApi {
@@ -23,9 +23,11 @@ impl ClientApi {
         (caller, request): (Caller, v1::ChangeRequest),
     ) -> Result<v1::ChangeReply, Status> {
         let refuse = |cause: Rejected| rejected(&cause);
-        let verb = verb_in(request.verb()).map_err(refuse)?;
+        let verb = verb_in(&request).map_err(refuse)?;
         let selection = selection_in(&request).map_err(refuse)?;
         let (rights, by, chosen) = (self.rights.clone(), caller.clone(), selection.clone());
+        let reason: String = request.reason.chars().take(REASON_CHARS_MAX).collect();
+        let why = reason.clone();
         let decide = move |owner: &mut Owner| {
             let world = &owner.state().world;
             let (queue, submitter) = owner_of(world, &chosen)?;
@@ -36,31 +38,18 @@ impl ClientApi {
             owner.apply(Event::TasksChanged {
                 verb,
                 selection: chosen,
+                by: by.to_string(),
+                reason: why,
             })?;
             Ok(Ok(counted))
         };
         let v1::ChangeReply { changed, stopping } =
             self.driver.decide(decide).await.map_err(unavailable)??;
-        let reason: String = request.reason.chars().take(REASON_CHARS_MAX).collect();
+        if verb == Verb::Preempt {
+            crate::metrics::record_preempted("hand", stopping);
+        }
         tracing::info!(%caller, ?verb, ?selection, changed, stopping, reason, "tasks changed");
         Ok(v1::ChangeReply { changed, stopping })
-    }
-}
-
-fn verb_in(verb: WireVerb) -> Result<Verb, Rejected> {
-    match verb {
-        WireVerb::Cancel => Ok(Verb::Cancel),
-        WireVerb::Hold => Ok(Verb::Hold),
-        WireVerb::Release => Ok(Verb::Release),
-        WireVerb::Retry => Ok(Verb::Retry),
-        WireVerb::Unspecified => {
-            let what = "it is missing, or of a newer release";
-            Err(Rejected::invalid(
-                "verb",
-                what,
-                "use cancel, hold, release or retry",
-            ))
-        }
     }
 }
 

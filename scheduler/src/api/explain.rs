@@ -7,11 +7,13 @@ use super::jobs::check_range;
 use super::{ClientApi, history_failed, off_thread};
 use crate::convert;
 use crate::convert::amounts::resources;
+use crate::convert::by_hand::{author, said};
 use crate::convert::status::{driver as unavailable, rejected};
 use crate::convert::work::cancelled_code;
 use crate::history_record::{HistoryError, read_job};
 use crate::store::history::History;
 use end::{End, failed_dependencies, finished_dependencies};
+use jeroboam_core::event::Verb;
 use jeroboam_core::ids::TaskId;
 use jeroboam_core::job::{CancelledWhy, Job};
 use jeroboam_core::ranges::RangeSet;
@@ -87,8 +89,10 @@ fn finished(
     } else {
         Vec::new()
     };
+    let author = (!states.by.is_empty()).then(|| said(&states.by, &states.why));
     Ok(Some(Ok(End {
         state: states.state(),
+        author,
         reason: states.reason,
         dependencies,
         batch_in_memory: None,
@@ -113,9 +117,13 @@ fn explained(world: &World, now: TimeMs, job: &Job, task: TaskId) -> Result<Expl
     match state {
         TaskState::Queued => explain_queued(world, now, task, &mut reply)?,
         TaskState::Held => {
+            let who = author(&world.batches()[&job.batch], task, Verb::Hold);
             reply.waiting = Some(v1::WaitingReason {
                 code: "held".into(),
-                text: "somebody holds it".into(),
+                text: match who {
+                    Some(who) => format!("it is held, by {who}"),
+                    None => "somebody holds it".into(),
+                },
                 remedy: format!("`jero release {task}` lets it go on"),
             });
         }
@@ -131,8 +139,11 @@ fn explained(world: &World, now: TimeMs, job: &Job, task: TaskId) -> Result<Expl
             } else {
                 Vec::new()
             };
+            let cancelled = reason == cancelled_code(CancelledWhy::User);
+            let batch = &world.batches()[&job.batch];
             let end = End {
                 state,
+                author: author(batch, task, Verb::Cancel).filter(|_| cancelled),
                 reason,
                 dependencies,
                 batch_in_memory: Some(job.batch.0),

@@ -225,7 +225,11 @@ fn describe(
             waiting(&mut Reasons::new(world, now), job),
         )),
         spec: Some(convert::submission::job_spec(world.policy(), &job.spec)),
-        states: convert::work::states(&job.tasks, wanted),
+        states: convert::by_hand::with_authors(
+            &world.batches()[&job.batch],
+            job,
+            convert::work::states(&job.tasks, wanted),
+        ),
         attempts: attempts.collect(),
         altered: convert::work::altered(world, job, wanted),
     }

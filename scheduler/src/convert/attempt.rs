@@ -80,7 +80,9 @@ fn outcome_in(kind: Kind) -> Outcome {
         Kind::Lost(_) => Outcome::Lost,
         Kind::NotRun(_) => Outcome::NotRun,
         // An agent knows only that it was told to stop.
-        Kind::Stopped(_) | Kind::Preempted(_) | Kind::GangBroken(_) => Outcome::Stopped,
+        Kind::Stopped(_) | Kind::Preempted(_) | Kind::GangBroken(_) | Kind::PreemptedByHand(_) => {
+            Outcome::Stopped
+        }
         Kind::StartFailed(why) => Outcome::StartFailed(bounded(why)),
         Kind::OutputsFailed(why) => Outcome::OutputsFailed(bounded(why)),
     }
@@ -101,6 +103,10 @@ fn outcome(outcome: &Outcome) -> Kind {
         Outcome::OutputsFailed(why) => Kind::OutputsFailed(why.clone()),
         Outcome::Preempted(by) => Kind::Preempted(by.0),
         Outcome::GangBroken => Kind::GangBroken(empty),
+        Outcome::PreemptedByHand { by, reason } => Kind::PreemptedByHand(v1::PreemptedByHand {
+            by: by.clone(),
+            reason: reason.clone(),
+        }),
     }
 }
 

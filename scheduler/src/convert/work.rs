@@ -2,6 +2,7 @@
 
 use super::amounts::resources;
 use super::lease::ranges;
+use jeroboam_core::ids::LeaseId;
 use jeroboam_core::job::{
     ActiveState, Altered, Batch, CancelledWhy, FailedReason, Job, StopWhy, Tasks,
 };
@@ -79,8 +80,20 @@ fn active_reason(state: ActiveState) -> &'static str {
             StopWhy::Cancelled(why) => cancelled_code(why),
             StopWhy::Preempted { .. } => "preempted",
             StopWhy::GangBroken => "gang-broken",
+            StopWhy::PreemptedByHand => preempted_by_hand_code(),
         },
     }
+}
+
+/// Stable code of why an open attempt is to end; empty where it is not.
+pub fn stop_reason(world: &World, lease: LeaseId) -> &'static str {
+    let active = world.open_attempt(lease);
+    active.map_or("", |active| active_reason(active.state))
+}
+
+/// Stable code of a place that somebody took away.
+pub fn preempted_by_hand_code() -> &'static str {
+    "preempted-by-hand"
 }
 
 /// Which of the wanted tasks are in which state; `None` wants all.
@@ -129,6 +142,8 @@ pub fn state_ranges(state: TaskState, reason: String, set: &RangeSet) -> v1::Sta
         state: state.into(),
         reason,
         ranges: ranges(set),
+        by: String::new(),
+        why: String::new(),
     }
 }
 
@@ -206,7 +221,7 @@ pub fn batch(world: &World, batch: &Batch) -> v1::Batch {
 pub fn job(world: &World, job: &Job, waiting: Option<v1::WaitingReason>) -> v1::Job {
     let mut counts = Counts::default();
     counts.add(&job.tasks);
-    let totals = &job.totals;
+    let (totals, batch) = (&job.totals, &world.batches()[&job.batch]);
     v1::Job {
         id: job.id.0,
         batch: job.batch.0,
@@ -221,9 +236,10 @@ pub fn job(world: &World, job: &Job, waiting: Option<v1::WaitingReason>) -> v1::
         cost_micro_eur: totals.cost_micro_eur,
         waiting,
         resources: Some(resources(world.policy(), job.resources())),
-        submitted_by: world.batches()[&job.batch].by.clone(),
+        submitted_by: batch.by.clone(),
         wait_sum_ms: totals.wait_sum_ms,
         started_tasks: totals.started_tasks,
+        by_hand: super::by_hand::last(batch, job),
     }
 }
 

@@ -113,7 +113,7 @@ pub(super) fn encode(
         ToSite::Grant(lease) => Kind::Grant(convert::grant(world, lease, grant_limits)),
         ToSite::Stop(lease) => Kind::Stop(v1::Stop {
             lease: Some(convert::lease(lease)),
-            reason: "cancelled".into(),
+            reason: convert::work::stop_reason(world, lease).into(),
         }),
         ToSite::Ack(lease) => Kind::Ack(v1::Ack {
             lease: Some(convert::lease(lease)),

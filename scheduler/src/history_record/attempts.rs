@@ -56,6 +56,7 @@ enum DiskOutcome {
     OutputsFailed(String),
     Preempted(u64),
     GangBroken,
+    PreemptedByHand(String, String),
 }
 
 /// What is kept of attempts of one job that ended together.
@@ -293,6 +294,9 @@ fn outcome(outcome: &Outcome) -> DiskOutcome {
         Outcome::OutputsFailed(why) => DiskOutcome::OutputsFailed(why.clone()),
         Outcome::Preempted(by) => DiskOutcome::Preempted(by.0),
         Outcome::GangBroken => DiskOutcome::GangBroken,
+        Outcome::PreemptedByHand { by, reason } => {
+            DiskOutcome::PreemptedByHand(by.clone(), reason.clone())
+        }
     }
 }
 
@@ -310,5 +314,6 @@ fn core_outcome(outcome: DiskOutcome) -> Outcome {
         DiskOutcome::OutputsFailed(why) => Outcome::OutputsFailed(why),
         DiskOutcome::Preempted(by) => Outcome::Preempted(JobId(by)),
         DiskOutcome::GangBroken => Outcome::GangBroken,
+        DiskOutcome::PreemptedByHand(by, reason) => Outcome::PreemptedByHand { by, reason },
     }
 }

@@ -52,6 +52,19 @@ pub struct Summary {
     pub standing: [i64; 4],
     /// Extended resources of one task, by name.
     pub extended: Vec<(String, i64)>,
+    /// The last that was done by hand.
+    pub by_hand: Option<LastByHand>,
+}
+
+/// What was done by hand, by whom and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastByHand {
+    /// Number of the wire's verb.
+    verb: i32,
+    by: String,
+    why: String,
+    at_ms: i64,
+    priority: i32,
 }
 
 /// All that is kept of a finished job.
@@ -72,6 +85,9 @@ pub struct FinalState {
     state: i32,
     /// The stable code of the reason.
     pub reason: String,
+    /// Who did it by hand, and why.
+    by: String,
+    why: String,
     /// First and last of each range.
     ranges: Vec<(u32, u32)>,
 }
@@ -95,9 +111,10 @@ struct Rest {
 pub(super) fn entries(world: &World, batch: &Batch, job: &Job) -> Vec<(HistorySubject, Vec<u8>)> {
     let summary = summarise(world, batch, job);
     let finished_ms = key_ms(summary.finished_ms);
+    let states = convert::work::states(&job.tasks, None);
     let rest = Rest {
         spec: convert::work::spec_bytes(world, job),
-        states: convert::work::states(&job.tasks, None)
+        states: convert::by_hand::with_authors(batch, job, states)
             .iter()
             .map(FinalState::of)
             .collect(),
@@ -166,6 +183,7 @@ fn summarise(world: &World, batch: &Batch, job: &Job) -> Summary {
             amounts.gpu,
         ],
         extended: amounts.extended.into_iter().collect(),
+        by_hand: convert::by_hand::last(batch, job).map(LastByHand::of),
     }
 }
 
@@ -221,12 +239,36 @@ pub fn read_job(history: &History, job: u64) -> Result<Option<FinishedJob>, Hist
     }))
 }
 
+impl LastByHand {
+    fn of(note: v1::ByHand) -> Self {
+        LastByHand {
+            verb: note.verb,
+            by: note.by,
+            why: note.why,
+            at_ms: note.at_ms,
+            priority: note.priority,
+        }
+    }
+
+    fn wire(self) -> v1::ByHand {
+        v1::ByHand {
+            verb: self.verb,
+            by: self.by,
+            why: self.why,
+            at_ms: self.at_ms,
+            priority: self.priority,
+        }
+    }
+}
+
 impl FinalState {
     fn of(states: &v1::StateRanges) -> Self {
         let ranges = states.ranges.iter().map(|range| (range.first, range.last));
         FinalState {
             state: states.state,
             reason: states.reason.clone(),
+            by: states.by.clone(),
+            why: states.why.clone(),
             ranges: ranges.collect(),
         }
     }
@@ -252,7 +294,11 @@ impl FinishedJob {
         });
         let chosen = chosen.filter(|(_, tasks)| !tasks.is_empty());
         chosen
-            .map(|(of, tasks)| convert::work::state_ranges(of.state(), of.reason.clone(), &tasks))
+            .map(|(of, tasks)| v1::StateRanges {
+                by: of.by.clone(),
+                why: of.why.clone(),
+                ..convert::work::state_ranges(of.state(), of.reason.clone(), &tasks)
+            })
             .collect()
     }
 
@@ -300,6 +346,7 @@ impl Summary {
             submitted_by: self.by.clone(),
             wait_sum_ms: self.wait_sum_ms,
             started_tasks: self.started_tasks,
+            by_hand: self.by_hand.clone().map(LastByHand::wire),
         }
     }
 

@@ -97,6 +97,108 @@ async fn verbs_change_what_they_name_and_count_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn places_are_taken_by_hand_and_it_is_said_by_whom() {
+    let service = Service::start("").await;
+    let id = service.submit(vec![job("a", 3)]).await.jobs[0];
+    let mut agent = Agent::join(&service, "meyrin").await;
+    let mut leases = Vec::new();
+    for _ in 0..3 {
+        leases.push(agent.granted().await.lease);
+    }
+    let mut preempt = v1::ChangeRequest {
+        job: id,
+        ranges: vec![v1::Range { first: 0, last: 1 }],
+        reason: "the kernel".into(),
+        ..Default::default()
+    };
+    preempt.set_verb(Verb::Preempt);
+    let reply = service.client().change(preempt.clone()).await.unwrap();
+    let reply = reply.into_inner();
+    assert_eq!((reply.changed, reply.stopping), (0, 2));
+    let again = refused(service.client().change(preempt).await);
+    assert!(
+        again.starts_with("FailedPrecondition NOTHING_TO_CHANGE"),
+        "{again}"
+    );
+    let stopping = service.describe(id).await.states;
+    let stopping = stopping
+        .iter()
+        .find(|states| states.state() == TaskState::Stopping)
+        .unwrap();
+    assert_eq!(
+        (
+            stopping.reason.as_str(),
+            stopping.by.as_str(),
+            stopping.why.as_str()
+        ),
+        ("preempted-by-hand", "local", "the kernel")
+    );
+    let stopped = v1::Ended {
+        outcome: Some(v1::Outcome {
+            kind: Some(v1::outcome::Kind::Stopped(v1::Empty {})),
+        }),
+        ..Default::default()
+    };
+    for _ in 0..2 {
+        let v1::scheduler_message::Kind::Stop(stop) = agent.hear().await.unwrap() else {
+            panic!("no stop")
+        };
+        assert_eq!(stop.reason, "preempted-by-hand");
+    }
+    for lease in &leases[..2] {
+        // They go again at once: the grants come before the acknowledgements.
+        let ended = v1::report::Kind::Ended(stopped.clone());
+        agent.report(*lease, ended).await;
+    }
+    let described = eventually("both attempts in the history", || async {
+        let described = service.describe(id).await;
+        let ended = |attempt: &&v1::Attempt| attempt.ended.is_some();
+        (described.attempts.iter().filter(ended).count() == 2).then_some(described)
+    })
+    .await;
+    let outcomes = described
+        .attempts
+        .iter()
+        .filter_map(|attempt| attempt.ended.clone()?.outcome?.kind);
+    for kind in outcomes {
+        let v1::outcome::Kind::PreemptedByHand(who) = kind else {
+            panic!("{kind:?}");
+        };
+        assert_eq!(
+            (who.by.as_str(), who.reason.as_str()),
+            ("local", "the kernel")
+        );
+    }
+    let by_hand = described.job.unwrap().by_hand.unwrap();
+    assert_eq!(
+        (by_hand.verb(), by_hand.by.as_str()),
+        (Verb::Preempt, "local")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_priority_is_the_whole_jobs() {
+    let service = Service::start("").await;
+    let id = service.submit(vec![job("a", 3)]).await.jobs[0];
+    let mut set = v1::ChangeRequest {
+        job: id,
+        priority: 7,
+        ..Default::default()
+    };
+    set.set_verb(Verb::Prioritise);
+    let reply = service.client().change(set.clone()).await.unwrap();
+    assert_eq!(reply.into_inner().changed, 3);
+    let described = service.describe(id).await;
+    assert_eq!(described.spec.unwrap().priority, 7);
+    assert_eq!(described.job.unwrap().by_hand.unwrap().priority, 7);
+    set.ranges = vec![v1::Range { first: 0, last: 1 }];
+    expect_test::expect![[
+        r#"InvalidArgument INVALID [ranges] all tasks of a job have one priority | name the whole job, job-1"#
+    ]]
+    .assert_eq(&refused(service.client().change(set).await));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_names_nothing_is_refused() {
     let service = Service::start("").await;
     let id = service.submit(vec![job("a", 3)]).await.jobs[0];
@@ -119,7 +221,7 @@ async fn what_names_nothing_is_refused() {
     ];
     expect_test::expect![[r#"
         InvalidArgument INVALID [batch] exactly one of batch and job is to be named, ranges only with a job | write batch-3, job-17 or job-17[3-7,9]
-        InvalidArgument INVALID [verb] it is missing, or of a newer release | use cancel, hold, release or retry
+        InvalidArgument INVALID [verb] it is missing, or of a newer release | use cancel, hold, release, retry, preempt or prioritise
         NotFound UNKNOWN_JOB [] there is no job-99, or it has left memory for the history | see `jero jobs` and `jero jobs --finished`
         InvalidArgument INDEX_OUT_OF_RANGE [] job-1 has 3 tasks; 2-3 names others | use indexes from 0 to 2
         InvalidArgument INVALID [ranges] the range 2-1 ends before it begins | write first-last, for example 3-7

@@ -146,7 +146,7 @@ async fn each_end_is_explained_with_its_last_attempt() {
           its command ended with code 4
           `jero logs 'job-4[0]' --stderr` may say why; `jero retry 'job-4[0]'` tries it again
         TASK_STATE_CANCELLED user
-          somebody cancelled it
+          it was cancelled, by local
           `jero retry 'job-5[0]'` tries it again
     "#]].assert_eq(&in_memory);
 

@@ -19,6 +19,8 @@ fn cancel(job: JobId) -> Event {
     Event::TasksChanged {
         verb: Verb::Cancel,
         selection: Selection::Job(job, None),
+        by: "alice".into(),
+        reason: String::new(),
     }
 }
 

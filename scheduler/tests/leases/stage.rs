@@ -268,6 +268,8 @@ impl Scheduler {
         let event = Event::TasksChanged {
             verb: Verb::Cancel,
             selection: Selection::Job(task.job, Some(index)),
+            by: "alice".into(),
+            reason: String::new(),
         };
         self.apply(event, "stopping");
     }

@@ -52,7 +52,7 @@ pub fn after_attempt(
         // It was to wait again: a success that was faster stands, anything else is no
         // fault of its own.
         ActiveState::Stopping {
-            why: StopWhy::Preempted { .. },
+            why: StopWhy::Preempted { .. } | StopWhy::PreemptedByHand,
         } => {
             past.preempted = past.preempted.saturating_add(1);
             return match outcome {
@@ -91,7 +91,8 @@ pub fn after_attempt(
         | Outcome::Lost
         | Outcome::Stopped
         | Outcome::Preempted(_)
-        | Outcome::GangBroken => {
+        | Outcome::GangBroken
+        | Outcome::PreemptedByHand { .. } => {
             past.lost += 1;
             if past.lost >= policy.lost_attempts_max {
                 return Next::Failed(FailedReason::Lost);

@@ -335,6 +335,7 @@ impl World {
             ActiveState::Stopping { why } if end.outcome != Outcome::Exit(0) => match why {
                 StopWhy::Preempted { by } => end.outcome = Outcome::Preempted(by),
                 StopWhy::GangBroken => end.outcome = Outcome::GangBroken,
+                StopWhy::PreemptedByHand => end.outcome = self.preempted_by_hand(task),
                 StopWhy::Cancelled(_) => {}
             },
             _ => {}

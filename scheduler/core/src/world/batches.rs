@@ -1,6 +1,7 @@
 //! Changing tasks by hand, and the end of batches.
 
 use super::World;
+use super::by_hand::check_whole;
 use crate::effect::Effect;
 use crate::event::{Selection, Verb};
 use crate::ids::{BatchId, JobId, TaskId};
@@ -58,8 +59,12 @@ impl World {
         &mut self,
         verb: Verb,
         selection: &Selection,
+        by: &str,
+        reason: &str,
     ) -> Result<Vec<Effect>, Rejected> {
-        let selected = self.select(selection)?;
+        check_whole(verb, selection)?;
+        let selection = self.with_gangs(verb, selection);
+        let selected = self.select(&selection)?;
         let affected: u64 = selected
             .iter()
             .map(|(id, wanted)| self.changeable(verb, *id, wanted).all())
@@ -70,15 +75,18 @@ impl World {
                 Verb::Hold => ("held", "none waits"),
                 Verb::Release => ("released", "none is held"),
                 Verb::Retry => ("tried again", "none has failed or been cancelled"),
+                Verb::Preempt => ("preempted", "none holds a place that it could lose"),
+                Verb::Prioritise(_) => ("given another priority", "all have ended"),
             };
             return Err(Rejected::NothingToChange {
                 verb,
                 why: why.into(),
             });
         }
-        if let (Verb::Retry, Selection::Job(id, _)) = (verb, selection) {
+        if let (Verb::Retry, Selection::Job(id, _)) = (verb, &selection) {
             self.check_retry(*id, &selected[0].1)?;
         }
+        self.note_by_hand(verb, selection, by, reason);
         let mut effects = Vec::new();
         for (id, wanted) in &selected {
             match verb {
@@ -94,6 +102,10 @@ impl World {
                 }),
                 Verb::Release => self.release(*id, wanted),
                 Verb::Retry => self.retry(*id, wanted),
+                Verb::Preempt => self.preempt(*id, wanted, &mut effects),
+                Verb::Prioritise(priority) => {
+                    self.with_queued(*id, |job| job.spec.priority = priority);
+                }
             }
         }
         // Jobs finish or start over only once the whole selection has changed,
@@ -132,6 +144,11 @@ impl World {
                 .chain(tasks.cancelled.values())
                 .map(among)
                 .sum(),
+            Verb::Preempt => {
+                to_stop = self.preemptible_by_hand(id, wanted).len() as u64;
+                0
+            }
+            Verb::Prioritise(_) => u64::from(job.spec.count) - tasks.ended(),
         };
         Changeable { at_once, to_stop }
     }
@@ -182,7 +199,7 @@ impl World {
             told
         });
         self.soonest.touch(node);
-        if matches!(why, StopWhy::Preempted { .. }) {
+        if why.is_preempted() {
             self.leaving.insert(task);
         }
         if !told {

@@ -77,7 +77,8 @@ impl World {
             | Outcome::Lost
             | Outcome::Stopped
             | Outcome::Preempted(_)
-            | Outcome::GangBroken => None,
+            | Outcome::GangBroken
+            | Outcome::PreemptedByHand { .. } => None,
         }
     }
 

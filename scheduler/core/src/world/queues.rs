@@ -54,6 +54,7 @@ impl World {
         let (leaf, class) = (job.queue, job.class);
         let (queued, waited, ready) = (job.tasks.queued.len(), job.tasks.waiting(), job.ready());
         let altered = job.ready_altered();
+        let before = job.pending();
         let result = change(job);
         let (after, altered_after) = (job.ready(), job.ready_altered());
         let (now_queued, waiting) = (job.tasks.queued.len(), job.tasks.waiting());
@@ -66,19 +67,20 @@ impl World {
                 queue.waiting = queue.waiting + waiting - waited;
             }
         }
-        if ready.size == after.size && ready.tasks > 0 && after.tasks > 0 {
+        let same_size = ready.size == after.size;
+        if same_size && ready.tasks > 0 && after.tasks > 0 && before == pending {
             // It stays where it stands.
             let classes = &mut self.queues.queue_mut(leaf).pending;
             let entry = classes.get_mut(&class).expect("a ready job is listed");
             entry.tasks = entry.tasks + after.tasks - ready.tasks;
-        } else if ready != after {
+        } else if (ready, before) != (after, pending) {
             let next = self.next_class(id, after);
-            self.remove_pending(leaf, class, &pending, ready.tasks);
+            self.remove_pending(leaf, class, &before, ready.tasks);
             self.add_pending(leaf, next, pending, after.tasks);
         }
-        if altered != altered_after {
+        if altered != altered_after || before != pending {
             for (class, tasks) in altered {
-                self.remove_pending(leaf, class, &pending, tasks);
+                self.remove_pending(leaf, class, &before, tasks);
             }
             for (class, tasks) in altered_after {
                 self.add_pending(leaf, class, pending, tasks);

@@ -133,6 +133,7 @@ impl World {
                 unfinished: spec.jobs.len() as u32,
                 finished: None,
                 has_succeeded: false,
+                by_hand: Default::default(),
             },
         );
         self.requests.insert(request_id.to_string(), batch);

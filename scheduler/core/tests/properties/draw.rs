@@ -26,8 +26,14 @@ impl Life {
                 width,
                 batch,
             } => {
-                let verb =
-                    [Verb::Cancel, Verb::Hold, Verb::Release, Verb::Retry][usize::from(*verb) % 4];
+                let verb = [
+                    Verb::Cancel,
+                    Verb::Hold,
+                    Verb::Release,
+                    Verb::Retry,
+                    Verb::Preempt,
+                    Verb::Prioritise(i32::from(*first) % 3),
+                ][usize::from(*verb) % 6];
                 let id = self.job(*job)?;
                 let selection = match batch {
                     true => Selection::Batch(self.world.jobs()[&id].batch),
@@ -43,7 +49,12 @@ impl Life {
                         )
                     }
                 };
-                Event::TasksChanged { verb, selection }
+                Event::TasksChanged {
+                    verb,
+                    selection,
+                    by: "alice".into(),
+                    reason: String::new(),
+                }
             }
             Act::SessionUp {
                 site,

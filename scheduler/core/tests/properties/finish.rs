@@ -81,6 +81,8 @@ impl Life {
             let _ = self.apply(Event::TasksChanged {
                 verb: Verb::Release,
                 selection: Selection::Batch(*batch),
+                by: "alice".into(),
+                reason: String::new(),
             });
         }
         let mut rounds = 0;
@@ -92,6 +94,8 @@ impl Life {
             let _ = self.apply(Event::TasksChanged {
                 verb: Verb::Cancel,
                 selection: Selection::Batch(*batch),
+                by: "alice".into(),
+                reason: String::new(),
             });
             assert!(
                 self.world.batches()[batch].finished.is_some(),

@@ -24,6 +24,8 @@ pub(super) struct End {
     pub state: TaskState,
     /// The stable code of its reason.
     pub reason: String,
+    /// Who did it by hand, and why in words: `alice: wrong input`.
+    pub author: Option<String>,
     /// What it needed and what did not succeed.
     pub dependencies: Vec<v1::DependencyState>,
     /// The batch can be tried again: it is in memory.
@@ -33,7 +35,10 @@ pub(super) struct End {
 impl End {
     /// With the last attempt, on the wire.
     pub fn wire(self, task: TaskId, attempt: Option<&AttemptRecord>) -> v1::TaskEnd {
-        let text = text(&self.reason, self.state, attempt);
+        let mut text = text(&self.reason, self.state, attempt);
+        if let Some(author) = &self.author {
+            text = format!("{text}, by {author}");
+        }
         v1::TaskEnd {
             text,
             remedy: self.remedy(task),
@@ -101,7 +106,8 @@ fn text(reason: &str, state: TaskState, attempt: Option<&AttemptRecord>) -> Stri
         | Outcome::NotRun
         | Outcome::Stopped
         | Outcome::Preempted(_)
-        | Outcome::GangBroken => None,
+        | Outcome::GangBroken
+        | Outcome::PreemptedByHand { .. } => None,
     });
     let with = |text: &str| match said {
         Some(why) => format!("{text}: {why}"),
@@ -120,11 +126,11 @@ fn text(reason: &str, state: TaskState, attempt: Option<&AttemptRecord>) -> Stri
                 .into()
         }
         "preempted" => {
-            "its place was taken away for another queue's guarantee, and it may not be run again"
+            "its place was taken away (the attempt says for whom or by whom), and it may not be run again"
                 .into()
         }
         "gang" => "another task of its gang failed for good".into(),
-        "user" => "somebody cancelled it".into(),
+        "user" => "it was cancelled".into(),
         "dependency" => "a job that it needs did not succeed".into(),
         _ => String::new(),
     }
