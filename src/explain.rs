@@ -1,6 +1,7 @@
 //! `jero explain`: why a task waits, and what would let it run; or why it ended.
 
 mod end;
+mod prediction;
 mod reservation;
 
 use jeroboam_proto::v1;
@@ -12,6 +13,7 @@ use crate::jobs;
 use crate::output::{self, Amounts, Output, Waiting};
 use crate::selector::JobId;
 use end::End;
+use prediction::Prediction;
 use reservation::Reservation;
 
 /// Says why a task waits, where, and what would let it run; or how it ended
@@ -23,6 +25,7 @@ is entitled to (1.000 is all of it), and more for a while after it held much.
 
 Examples:
   jero explain 'job-17[4]'
+  jero explain 'job-17[4]' --predict   and when it would start
   jero explain job-17              its first task that waits, else one that failed
   jero explain job-17 --output json | jq -r .waiting.code"
 )]
@@ -30,6 +33,10 @@ pub struct Args {
     /// The task: job-17[4]; of job-17 the first that waits, else one that failed
     #[arg(value_name = "ID")]
     task: JobId,
+    /// Say when a waiting task would start, if everything takes its whole walltime limit and
+    /// nothing new comes; takes some seconds where much waits
+    #[arg(long)]
+    predict: bool,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -45,6 +52,7 @@ struct Explanation {
     refusals: Vec<Refusal>,
     shares: Vec<Share>,
     reservation: Option<Reservation>,
+    prediction: Option<Prediction>,
     end: Option<End>,
 }
 
@@ -82,8 +90,13 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         job: args.task.job,
         index,
     });
+    let predict = args.predict;
     let reply = scheduler
-        .answer(scheduler.client().explain(v1::ExplainRequest { task }))
+        .answer(
+            scheduler
+                .client()
+                .explain(v1::ExplainRequest { task, predict }),
+        )
         .await?;
     args.output.print(&explanation(reply), table)
 }
@@ -132,6 +145,7 @@ fn explanation(reply: v1::ExplainReply) -> Explanation {
         refusals: refusals.collect(),
         shares: shares.collect(),
         reservation: reply.reservation.map(Reservation::of),
+        prediction: reply.prediction.map(Prediction::of),
         end: reply.end.map(End::of),
     }
 }
@@ -160,6 +174,9 @@ fn table(explanation: &Explanation) -> String {
     ];
     if let Some(reservation) = &explanation.reservation {
         facts.extend(reservation.facts());
+    }
+    if let Some(prediction) = &explanation.prediction {
+        facts.extend(prediction.facts());
     }
     if let Some(end) = &explanation.end {
         facts.extend(end.facts(&explanation.task));

@@ -9,13 +9,14 @@
 //! core cannot do yet (guarantees, limits, gangs, preemption) is refused by name
 //! and place, never passed over.
 //!
-//! `state` (with `job` and `amounts`) reads the file, `built` makes the World and keeps its answers,
+//! `predicted` runs the same core forward, to when a waiting task would start; `state` (with `job` and `amounts`) reads the file, `built` makes the World and keeps its answers,
 //! `answer` prints them. Entry point: [`run`].
 
 mod amounts;
 mod answer;
 mod built;
 mod job;
+mod predicted;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use answer::Answer;
 use built::Built;
+use predicted::Predicted;
 
 /// The longest state file that is read.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -40,6 +42,7 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 #[command(after_help = "Examples:
   jero plan --state examples/plan/drf.yaml
   jero plan --state cluster.json --rounds 100 --output json
+  jero plan --state cluster.json --predict 'analysis[7]'
 
 The file and the answer are described in docs/plan-state.md. No scheduler is asked.")]
 pub struct Args {
@@ -49,6 +52,10 @@ pub struct Args {
     /// How many rounds to plan and carry out, one after the other
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rounds: u32,
+    /// Say when this task would start, by the walltime limits of all that runs and goes before it;
+    /// of a job without an index, the first that waits
+    #[arg(long, value_name = "JOB[INDEX]")]
+    predict: Option<String>,
     #[command(flatten)]
     output: Output,
 }
@@ -72,7 +79,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     let text = std::fs::read_to_string(path).map_err(Failure::local("read", path))?;
     let built = plan(&text, path, args.rounds).map_err(Failure::BatchFile)?;
-    let answer = Answer::of(&built);
+    let mut answer = Answer::of(&built);
+    if let Some(task) = &args.predict {
+        answer.prediction = Some(Predicted::of(&built, task)?);
+    }
     args.output.print(&answer, Answer::table)
 }
 

@@ -44,6 +44,8 @@ use tonic::{Code, Request, Response, Status};
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Streams that watch a batch or follow a log at one time, at most.
 const STREAMS_MAX: usize = 2_000;
+/// Predictions that are waited for at one time, at most.
+const PREDICTIONS_MAX: usize = 8;
 /// Messages of one stream that may wait for a slow client.
 const STREAM_AHEAD: usize = 16;
 
@@ -60,6 +62,7 @@ pub struct ClientApi {
     policy: Arc<Policy>,
     rights: Rights,
     streams: Arc<Semaphore>,
+    predictions: Arc<Semaphore>,
     closing: watch::Receiver<bool>,
 }
 
@@ -95,6 +98,7 @@ impl ClientApi {
             closing,
         } = parts;
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
+        let predictions = Arc::new(Semaphore::new(PREDICTIONS_MAX));
         ClientApi {
             driver,
             spool,
@@ -103,6 +107,7 @@ impl ClientApi {
             policy,
             rights,
             streams,
+            predictions,
             closing,
         }
     }

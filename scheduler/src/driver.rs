@@ -11,8 +11,10 @@
 //! not), every waiting caller is told, and no further work is taken.
 //!
 //! [`owner`] is the loop, [`sync`] the other thread, [`outbox`] the way to the
-//! agents, [`tails`] the live logs, which are neither journalled nor synced.
+//! agents, [`tails`] the live logs, which are neither journalled nor synced, [`follower`] a
+//! second World for questions that take long.
 
+mod follower;
 mod outbox;
 mod owner;
 mod sync;
@@ -24,8 +26,9 @@ use crate::state::State;
 use crate::store::history::History;
 use crate::store::journal::Journal;
 use crate::store::snapshot::Snapshots;
+pub use follower::{PredictError, Predicted};
 use jeroboam_core::event::Event;
-use jeroboam_core::ids::LeaseId;
+use jeroboam_core::ids::{LeaseId, TaskId};
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
@@ -281,6 +284,24 @@ impl Driver {
     ) -> Result<mpsc::Receiver<TailPiece>, DriverError> {
         self.run(move |owner| Ok(owner.open_tail(lease, stream, offset, follow)))
             .await
+    }
+
+    /// When a waiting task would start, by running a second World forward, on a thread
+    /// of its own.
+    ///
+    /// # Errors
+    /// That no work is taken. Why there is no prediction comes inside.
+    pub async fn predict(
+        &self,
+        task: TaskId,
+    ) -> Result<Result<Predicted, PredictError>, DriverError> {
+        let (reply, answer) = oneshot::channel();
+        self.run(move |owner| {
+            owner.ask(task, reply);
+            Ok(())
+        })
+        .await?;
+        Ok(answer.await.unwrap_or(Err(PredictError::GivenUp)))
     }
 
     /// Rises with every group that became durable.

@@ -89,6 +89,7 @@ metrics! {
     "placements_total" Counter ("") "Tasks that were given a place.";
     "preemptions_total" Counter ("cause") "Tasks whose place was taken away: for a queue below its `guarantee`, or by `hand`.";
     "reservations" Gauge ("kind") "Tasks and gangs for which room is kept: it is `waited` for, or being `freed` by preemption.";
+    "predict_seconds" Histogram ("code") "Time to predict the start of a task, by what was found (`jero explain --predict`).";
     "journal_sync_seconds" Histogram ("") "Time to make one group of events durable.";
     "journal_group_records" Histogram ("") "Events in one group.";
     "journal_failed" Gauge ("") "1 once the journal has failed: no work is taken until a restart.";
@@ -175,6 +176,11 @@ pub fn record_preempted(cause: &'static str, tasks: u64) {
 pub fn record_sync(took: Duration, records: usize) {
     histogram!("jeroboam_journal_sync_seconds").record(took);
     histogram!("jeroboam_journal_group_records").record(records as f64);
+}
+
+/// A start was predicted.
+pub fn record_prediction(code: &'static str, took: Duration) {
+    histogram!("jeroboam_predict_seconds", "code" => code).record(took);
 }
 
 /// The journal failed.

@@ -6,10 +6,10 @@ use crate::dispatch::{Leadership, Limits};
 use crate::driver::{Parts, SinceSnapshot};
 use crate::record;
 use crate::state::State;
-use crate::store::journal::{Journal, Sequence};
+use crate::store::journal::{Journal, Record, Sequence};
 use crate::store::snapshot::SnapshotReader;
 use crate::store::spool::Spool;
-use crate::store::{Store, StoreError};
+use crate::store::{Replay, Store, StoreError};
 use jeroboam_core::event::Event;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::round::plan_round;
@@ -67,42 +67,54 @@ pub struct Replayed {
 /// # Errors
 /// Something is lost, damaged, or of another format; nothing is skipped.
 pub fn replay(store: &Store) -> Result<(World, Replayed), RecoverError> {
-    let replay = store.replay()?;
-    let mut world = match replay.snapshot {
-        None => World::default(),
-        Some(reader) => read_snapshot(reader)?,
-    };
-    let mut replayed = Replayed {
-        last: world.now(),
-        ..Replayed::default()
-    };
-    for entry in replay.records {
-        let entry = entry?;
-        let (now, event) = record::decode(&entry.bytes).map_err(|source| RecoverError::Format {
-            what: format!("record {}", entry.sequence),
-            source,
-        })?;
+    let mut replayed = Replayed::default();
+    let world = rebuild(store.replay()?, |world, now, event, record| {
         if matches!(event, Event::PlanCommitted { .. }) {
-            let again = plan_round(&mut world, now);
-            if again.into_event() != event {
+            let again = plan_round(world, now);
+            if again.into_event() != *event {
                 replayed.plans_changed += 1;
                 tracing::warn!(
-                    sequence = entry.sequence.0,
+                    sequence = record.sequence.0,
                     "this release would have planned otherwise"
                 );
             }
         }
+        replayed.records += 1;
+        replayed.bytes += record.bytes.len() as u64;
+    })?;
+    replayed.last = world.now();
+    Ok((world, replayed))
+}
+
+/// The World that a snapshot and the records after it come to; `look` is shown each event
+/// before it is applied.
+///
+/// # Errors
+/// As [`replay`].
+pub(crate) fn rebuild(
+    replay: Replay<'_>,
+    mut look: impl FnMut(&mut World, TimeMs, &Event, &Record),
+) -> Result<World, RecoverError> {
+    let mut world = match replay.snapshot {
+        None => World::default(),
+        Some(reader) => read_snapshot(reader)?,
+    };
+    for record in replay.records {
+        let record = record?;
+        let (now, event) =
+            record::decode(&record.bytes).map_err(|source| RecoverError::Format {
+                what: format!("record {}", record.sequence),
+                source,
+            })?;
+        look(&mut world, now, &event, &record);
         world
             .apply(now, &event)
             .map_err(|rejected| RecoverError::Refused {
-                sequence: entry.sequence.0,
+                sequence: record.sequence.0,
                 rejected,
             })?;
-        replayed.records += 1;
-        replayed.bytes += entry.bytes.len() as u64;
-        replayed.last = now;
     }
-    Ok((world, replayed))
+    Ok(world)
 }
 
 fn read_snapshot(mut reader: SnapshotReader) -> Result<World, RecoverError> {

@@ -33,7 +33,7 @@ pub use error::StoreError;
 
 use engine::Engine;
 use engine::embedded::SledEngine;
-use journal::{Journal, JournalOptions, Records, Sequence};
+use journal::{Journal, JournalOptions, JournalReader, Records, Sequence};
 use lock::DirectoryLock;
 use original::Original;
 use snapshot::{SnapshotReader, Snapshots};
@@ -61,6 +61,33 @@ pub struct Store {
     pub spool: Spool,
     /// What the snapshot to start from holds, if there is one.
     base: Option<Sequence>,
+}
+
+/// What is durable at one moment, to be read beside the writer and on another thread. It may be
+/// truncated meanwhile: then reading ends with an error, and another may be taken.
+pub struct Reading {
+    snapshots: Snapshots,
+    journal: JournalReader,
+}
+
+impl Reading {
+    /// As it is now.
+    pub fn of(journal: &Journal, snapshots: &Snapshots) -> Self {
+        Self {
+            snapshots: snapshots.clone(),
+            journal: journal.reader(),
+        }
+    }
+
+    /// The newest snapshot and the records after it.
+    pub fn replay(&self) -> Result<Replay<'_>, StoreError> {
+        let base = self.snapshots.newest()?;
+        let read = |through| self.snapshots.read(through);
+        Ok(Replay {
+            snapshot: base.map(read).transpose()?,
+            records: self.journal.read_after(base.unwrap_or_default()),
+        })
+    }
 }
 
 /// What a restart begins with: the newest intact snapshot, then the records after it, both read as they are asked for.

@@ -12,6 +12,7 @@ use jeroboam_units::Bytes;
 use serde::Serialize;
 
 use super::built::Built;
+use super::predicted::Predicted;
 use crate::output;
 
 /// What would happen.
@@ -21,6 +22,9 @@ pub struct Answer<'b> {
     tasks: Vec<Task<'b>>,
     /// In the file's order.
     queues: Vec<Queue<'b>>,
+    /// Of the task that was asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<Predicted<'b>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -117,6 +121,7 @@ impl<'b> Answer<'b> {
                 .zip(&built.queues)
                 .map(queue)
                 .collect(),
+            prediction: None,
         }
     }
 
@@ -170,7 +175,11 @@ impl<'b> Answer<'b> {
         };
         let queues = self.queues.iter().map(row).collect();
         let queues = output::table(&["queue", "entitled to", "holds"], queues);
-        format!("{tasks}\n\n{queues}")
+        let mut text = format!("{tasks}\n\n{queues}");
+        if let Some(prediction) = &self.prediction {
+            text += &format!("\n\n{}", prediction.told());
+        }
+        text
     }
 }
 

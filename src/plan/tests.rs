@@ -22,6 +22,43 @@ fn json(state: &str, rounds: u32) -> serde_json::Value {
     serde_json::to_value(Answer::of(&built)).unwrap()
 }
 
+/// Of one node of two cores and a job of four hours, two at a time.
+const FOUR_HOURS: &str = r#"
+now: 1000
+nodes: [{name: n, resources: {cpu: 2}}]
+queues: [{name: q}]
+jobs:
+  - {name: "j[x]", queue: q, count: 4, resources: {cpu: 1}, walltime: 7200}
+  - {name: wide, queue: q, resources: {cpu: 3}}
+"#;
+
+fn predicted(task: &str) -> String {
+    let built = plan(FOUR_HOURS, Path::new("state.yaml"), 1).unwrap();
+    match Predicted::of(&built, task) {
+        Ok(found) => {
+            let at = serde_json::to_value(&found).unwrap()["at"].clone();
+            format!("{} (at {at})", found.told())
+        }
+        Err(failure) => failure.to_string(),
+    }
+}
+
+#[test]
+fn a_start_is_predicted_on_the_files_clock() {
+    expect!["j[x][3] starts after 2h25s873ms on n, if everything takes its whole walltime limit and nothing new comes (at 8225.873)"]
+        .assert_eq(&predicted("j[x][3]"));
+    // The first that waits is the third.
+    expect!["wide[0] never after 4h54s108ms: as things are: nothing runs any more by then, and it still waits (at 15454.108)"].assert_eq(&predicted("wide"));
+    expect![[r#"
+        `j[x][0]` does not wait
+          do: name a task that waits; the answer without --predict says which do"#]]
+    .assert_eq(&predicted("j[x][0]"));
+    expect![[r#"
+        there is no job `k`
+          do: name a job of the file: JOB, or JOB[INDEX]"#]]
+    .assert_eq(&predicted("k"));
+}
+
 fn example() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/plan/drf.yaml");
     std::fs::read_to_string(path).unwrap()

@@ -1,4 +1,4 @@
-//! Questions to the World: `show jobs|queues|nodes|sites|batches`, `explain`.
+//! Questions to the World: `show jobs|queues|nodes|sites|batches`, `explain`, `predict`.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,13 @@ use jeroboam_core::event::Selection;
 use jeroboam_core::ids::{QueueId, TaskId};
 use jeroboam_core::job::{ActiveState, Job};
 use jeroboam_core::policy::Policy;
+use jeroboam_core::predict::{self, Bounds, Prediction};
 use jeroboam_core::ranges::RangeSet;
 use jeroboam_core::round::explain;
 use jeroboam_core::round::share::Shares;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
-use jeroboam_units::MicroEuro;
+use jeroboam_units::{MicroEuro, Span};
 
 use crate::words::Words;
 use crate::{sites, tell};
@@ -222,6 +223,28 @@ pub fn explain(line: &Words<'_>, world: &World, now: TimeMs) -> Vec<String> {
         explanation.ahead_in_leaf
     ));
     told
+}
+
+/// What `predict job-1[3]` says.
+pub fn predict(line: &Words<'_>, world: &World, now: TimeMs) -> String {
+    let Selection::Job(job, indexes) = sites::selection(line, line.word(1)) else {
+        line.fail("predict which task?");
+    };
+    let index = indexes.and_then(|indexes| indexes.first()).unwrap_or(0);
+    let task = TaskId { job, index };
+    match predict::predict(world.clone(), now, task, Bounds::default()) {
+        Err(rejected) => tell::rejected(&rejected).join(" "),
+        Ok(found) => {
+            let after = Span(found.at() - now);
+            let node = match found {
+                Prediction::Starts { node, .. } => {
+                    format!(" on {}", world.node(node).report.name)
+                }
+                _ => String::new(),
+            };
+            format!("{} after {after}{node}", found.code())
+        }
+    }
 }
 
 /// The World's policy with the keys of a `policy` line changed.

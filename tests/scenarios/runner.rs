@@ -11,7 +11,7 @@
 //! [reason=..]` · `set SELECTOR priority=N` · `round
 //! [sums]` · `plan` (decides, commits nothing) · `place TASK NODE` · `starting|run|end LEASES
 //! [OUTCOME]` · `end-all OUTCOME` · `retire BATCH` · `tick SPAN` · `back SPAN` · `cycle ..`, `rest N`
-//! ([`crate::cycle`]) · `show ..` · `explain TASK` · `standing LEASES`.
+//! ([`crate::cycle`]) · `show ..` · `explain TASK` · `predict TASK` · `standing LEASES`.
 
 use jeroboam_core::effect::Effect;
 use jeroboam_core::event::Event;
@@ -214,6 +214,10 @@ impl Runner {
             "explain" => {
                 let told = describe::explain(line, &self.world, self.now);
                 self.out.extend(told);
+            }
+            "predict" => {
+                let told = describe::predict(line, &self.world, self.now);
+                self.say(told);
             }
             _ => {
                 let event = self.event_of(line, below);

@@ -18,6 +18,7 @@ pub mod index;
 pub mod job;
 mod nearest;
 pub mod policy;
+pub mod predict;
 pub mod queue;
 pub mod ranges;
 pub mod rare;

@@ -2,6 +2,7 @@
 
 mod detail;
 mod end;
+mod prediction;
 
 use super::jobs::check_range;
 use super::{ClientApi, history_failed, off_thread};
@@ -42,10 +43,13 @@ impl ClientApi {
             Some(explained(world, now, job, task))
         };
         let explained = self.driver.read(look).await.map_err(unavailable)?;
-        let (reply, end) = match explained {
+        let (mut reply, end) = match explained {
             Some(explained) => explained.map_err(|cause| rejected(&cause))?,
             None => self.explain_finished(task).await?,
         };
+        if request.predict && matches!(reply.state(), TaskState::Queued | TaskState::Blocked) {
+            reply.prediction = self.predicted(task).await?;
+        }
         let Some(end) = end else {
             return Ok(reply);
         };

@@ -1,6 +1,7 @@
 //! The owner's loop: commands in order, rounds in between, one group at a time
 //! to the sync thread.
 
+use super::follower::{PredictError, Predicted, Question};
 use super::outbox::{Outbox, encode};
 use super::sync::{Group, HistoryEntry, Synced};
 use super::tails::{TailPiece, Tails};
@@ -15,7 +16,7 @@ use crate::store::history::HistorySubject;
 use jeroboam_core::effect::Effect;
 use jeroboam_core::event::Event;
 use jeroboam_core::health::Quarantine;
-use jeroboam_core::ids::LeaseId;
+use jeroboam_core::ids::{LeaseId, TaskId};
 use jeroboam_core::job::AttemptRecord;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::spec::BatchSpec;
@@ -25,7 +26,7 @@ use jeroboam_core::world::largest::TooLarge;
 use jeroboam_proto::v1;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Commands applied before the loop looks at rounds and groups again.
 const COMMANDS_PER_TURN_MAX: usize = 1_024;
@@ -185,6 +186,16 @@ impl Owner {
         let step = self.state.apply(now, event)?;
         self.take(now, step);
         Ok(())
+    }
+
+    /// Asks the follower, once all that was applied before is durable.
+    pub(super) fn ask(
+        &mut self,
+        task: TaskId,
+        reply: oneshot::Sender<Result<Predicted, PredictError>>,
+    ) {
+        let now = self.now();
+        self.group.questions.push(Question { task, now, reply });
     }
 
     pub(super) fn open_site(&mut self, connection: Connection, hello: Hello, outbox: Outbox) {

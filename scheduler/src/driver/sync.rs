@@ -1,10 +1,11 @@
 //! The thread that makes groups durable and then releases what waited for them.
 
+use super::follower::{Followed, Question};
 use super::{Release, Stopped};
-use crate::store::StoreError;
 use crate::store::history::{HistorySubject, HistoryWrite};
 use crate::store::journal::{Journal, Sequence};
 use crate::store::snapshot::Snapshots;
+use crate::store::{Reading, StoreError};
 use std::io::Write as _;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -22,6 +23,8 @@ pub(super) struct Group {
     pub history: Vec<HistoryEntry>,
     /// In order, after the sync.
     pub releases: Vec<Release>,
+    /// For the follower, after the records.
+    pub questions: Vec<Question>,
     /// The World after the last record, when it is time for a snapshot.
     pub snapshot: Option<Vec<u8>>,
     /// Sum of the records' sizes.
@@ -59,7 +62,10 @@ impl Said {
 impl Group {
     /// True if nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.releases.is_empty() && self.snapshot.is_none()
+        self.records.is_empty()
+            && self.releases.is_empty()
+            && self.questions.is_empty()
+            && self.snapshot.is_none()
     }
 }
 
@@ -73,13 +79,15 @@ pub(super) fn start(
     let (sender, groups) = mpsc::channel::<Group>();
     let (done, synced) = async_mpsc::channel(1);
     let run = move || {
+        let mut followed = Followed::default();
         for group in groups {
-            let result = commit(&mut journal, &mut snapshots, group, &said);
+            let result = commit(&mut journal, &mut snapshots, &mut followed, group, &said);
             let failed = result.is_err();
             if done.blocking_send(result).is_err() || failed {
-                return;
+                break;
             }
         }
+        followed.end();
     };
     let thread = std::thread::Builder::new()
         .name("sync".into())
@@ -93,6 +101,7 @@ pub(super) fn start(
 fn commit(
     journal: &mut Journal,
     snapshots: &mut Snapshots,
+    followed: &mut Followed,
     group: Group,
     said: &Said,
 ) -> Result<(), String> {
@@ -104,6 +113,10 @@ fn commit(
         release(appended.as_ref().map(|_| ()).map_err(String::as_str));
     }
     let last = appended?;
+    followed.records(group.records);
+    for question in group.questions {
+        followed.ask(question, || Reading::of(journal, snapshots));
+    }
     let kept = group.snapshot.map_or(Ok(()), |world| {
         keep_snapshot(journal, snapshots, last, &world)
     });

@@ -28,7 +28,7 @@ mod replay;
 
 use std::fmt;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use frame::{CHUNK_BYTES_MAX, VALUE_BYTES_MAX};
@@ -116,6 +116,21 @@ impl fmt::Debug for Journal {
     }
 }
 
+/// The records that were durable at one moment.
+pub struct JournalReader {
+    records: Arc<dyn Tree>,
+    path: PathBuf,
+    floor: Sequence,
+    last: Sequence,
+}
+
+impl JournalReader {
+    /// As [`Journal::read_after`].
+    pub fn read_after(&self, after: Sequence) -> Records<'_> {
+        Records::new(&*self.records, &self.path, after, self.last, self.floor)
+    }
+}
+
 impl Journal {
     /// Opens what the engine holds: checks the format, finds the last record and compares it with the mark.
     pub fn open(mut engine: Box<dyn Engine>, options: JournalOptions) -> Result<Self, StoreError> {
@@ -188,6 +203,16 @@ impl Journal {
             self.last,
             self.floor,
         )
+    }
+
+    /// What is durable now, readable from any thread beside the writer.
+    pub fn reader(&self) -> JournalReader {
+        JournalReader {
+            records: self.records.clone(),
+            path: self.engine.path().to_owned(),
+            floor: self.floor,
+            last: self.last,
+        }
     }
 
     /// Forgets records up to `through`, whose effect a durable snapshot holds. Bounded work: returns whether there is

@@ -323,7 +323,10 @@ async fn queues_are_created_changed_and_listed_with_their_shares() {
         index: 0,
     });
     let why = client
-        .explain(v1::ExplainRequest { task })
+        .explain(v1::ExplainRequest {
+            task,
+            predict: false,
+        })
         .await
         .unwrap()
         .into_inner();

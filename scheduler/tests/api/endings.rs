@@ -16,7 +16,10 @@ fn outcome(kind: Kind) -> v1::Ended {
 
 async fn explain(service: &Service, job: u64, index: u32) -> v1::ExplainReply {
     let task = Some(v1::Task { job, index });
-    let request = v1::ExplainRequest { task };
+    let request = v1::ExplainRequest {
+        task,
+        predict: false,
+    };
     let explained = service.client().explain(request).await;
     explained.unwrap().into_inner()
 }

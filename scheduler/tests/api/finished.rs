@@ -147,7 +147,10 @@ async fn answers(service: &Service, batch: u64, id: u64) -> Answers {
     assert_eq!(described.job.as_ref(), jobs.first());
     let task = Some(v1::Task { job: id, index: 2 });
     let explained = client
-        .explain(v1::ExplainRequest { task })
+        .explain(v1::ExplainRequest {
+            task,
+            predict: false,
+        })
         .await
         .unwrap()
         .into_inner();
@@ -215,7 +218,14 @@ async fn what_never_was_is_not_found() {
                 })
                 .await,
         ),
-        refused(client.explain(v1::ExplainRequest { task }).await),
+        refused(
+            client
+                .explain(v1::ExplainRequest {
+                    task,
+                    predict: false,
+                })
+                .await,
+        ),
         refused(
             client
                 .logs(v1::LogsRequest {

@@ -59,7 +59,13 @@ async fn what_no_node_can_hold_is_refused_once_all_sites_have_reported() {
         job: between.jobs[1],
         index: 0,
     });
-    let explained = client.explain(v1::ExplainRequest { task }).await.unwrap();
+    let explained = client
+        .explain(v1::ExplainRequest {
+            task,
+            predict: false,
+        })
+        .await
+        .unwrap();
     let waiting = explained.into_inner().waiting.unwrap();
     assert_eq!(waiting.code, "too-large");
     expect_test::expect!["no matching node is large enough, even empty: it asks for 900GiB of memory, and the largest node, `n1` at `meyrin`, has 4GiB"]

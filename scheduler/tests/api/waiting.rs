@@ -29,7 +29,13 @@ async fn submit_to(service: &Service, queue: &str, job: v1::JobSpec) -> u64 {
 
 async fn explain(service: &Service, job: u64, index: u32) -> v1::ExplainReply {
     let task = Some(v1::Task { job, index });
-    let explained = service.client().explain(v1::ExplainRequest { task }).await;
+    let explained = service
+        .client()
+        .explain(v1::ExplainRequest {
+            task,
+            predict: false,
+        })
+        .await;
     explained.unwrap().into_inner()
 }
 
@@ -198,4 +204,59 @@ async fn a_guarantee_that_waits_says_who_holds_it() {
     expect_test::expect![[r#"
         non-preemptible: its queue is below its guarantee, but nothing that could make room may be preempted: `cms.higgs` holds 4 of cpu so, and is guaranteed 0
     "#]].assert_eq(&told.await);
+}
+
+/// Two at a time for an hour each, and one that is wider than the node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_is_predicted() {
+    let service = Service::start("").await;
+    let few = submit_to(&service, "cms.higgs", cores("few", 5, 2)).await;
+    let wide = submit_to(&service, "cms.higgs", cores("wide", 1, 64)).await;
+    let mut agent = Agent::join(&service, "meyrin").await;
+    agent.granted().await;
+    agent.granted().await;
+    let predicted = async |job: u64, index: u32| {
+        let task = Some(v1::Task { job, index });
+        let request = v1::ExplainRequest {
+            task,
+            predict: true,
+        };
+        let explained = service.client().explain(request).await.unwrap();
+        explained.into_inner().prediction
+    };
+    let now = std::time::SystemTime::now();
+    let now_ms = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as i64;
+    let limit_ms = cores("few", 5, 2).walltime_ms;
+    let mut waits_ms = Vec::new();
+    for index in [2, 4] {
+        let found = predicted(few, index).await.unwrap();
+        assert_eq!(
+            (found.code.as_str(), found.site.as_str()),
+            ("starts", "meyrin")
+        );
+        assert!(!found.node.is_empty());
+        waits_ms.push(found.at_ms - now_ms);
+    }
+    // To within what the test itself took.
+    let near = |wait: i64, expected: i64| (wait - expected).abs() < 60_000 + expected / 100;
+    assert!(
+        near(waits_ms[0], limit_ms) && near(waits_ms[1], 2 * limit_ms),
+        "{waits_ms:?}"
+    );
+    assert_eq!(predicted(wide, 0).await.unwrap().code, "never");
+    // What runs does not wait.
+    assert_eq!(predicted(few, 0).await, None);
+    // The second World has followed: the next place is given to another.
+    let cancelled = v1::ChangeRequest {
+        verb: v1::change_request::Verb::Cancel.into(),
+        job: few,
+        ranges: vec![v1::Range { first: 2, last: 3 }],
+        ..Default::default()
+    };
+    service.client().change(cancelled).await.unwrap();
+    let sooner = predicted(few, 4).await.unwrap().at_ms - now_ms;
+    assert!(near(sooner, limit_ms), "{sooner}");
 }

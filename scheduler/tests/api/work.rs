@@ -159,7 +159,13 @@ async fn each_state_is_explained() {
     let reply = service.submit(jobs).await;
     let explain = async |job: u64, index: u32| {
         let task = Some(v1::Task { job, index });
-        service.client().explain(v1::ExplainRequest { task }).await
+        service
+            .client()
+            .explain(v1::ExplainRequest {
+                task,
+                predict: false,
+            })
+            .await
     };
     let waiting = explain(reply.jobs[0], 1).await.unwrap().into_inner();
     assert_eq!(waiting.state(), TaskState::Queued);

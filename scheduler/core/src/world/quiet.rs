@@ -41,6 +41,21 @@ impl World {
         self.quiet.until = Some(until);
     }
 
+    /// After a round that decided nothing: when another could, if no event comes before;
+    /// `None` where time alone will change nothing for anybody, which it may only while
+    /// something `runs`, a timer is set, or a contract is to begin.
+    pub(crate) fn next_edge(&self, runs: bool) -> Option<TimeMs> {
+        let contracts = self.sites.iter().filter_map(|site| site.spec.contract);
+        let contract = contracts.map(|contract| contract.start);
+        let restored = self.sites.iter().map(|site| site.quarantined_until);
+        let begins = contract.chain(restored).filter(|at| *at > self.now).min();
+        let timer = self.timers.first().map(|(at, _)| *at);
+        if !runs && begins.is_none() && timer.is_none() {
+            return None;
+        }
+        timer.into_iter().chain(self.quiet.until).min()
+    }
+
     /// When the next of those that run may be preempted; asked only where a guarantee
     /// could want it.
     fn next_preemptible(&self) -> Option<TimeMs> {
@@ -72,3 +87,36 @@ impl PartialEq for Quiet {
 }
 
 impl Eq for Quiet {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::ids::SiteId;
+    use crate::round::plan_round;
+    use crate::site::{Part, SiteSpec};
+    use crate::world::Timer;
+
+    /// What a timer changes may let somebody go: a round is made again.
+    #[test]
+    fn a_timer_that_rings_ends_the_quiet() {
+        let mut world = World::default();
+        let now = TimeMs(1_000_000);
+        let site = Event::SiteDeclared(SiteSpec {
+            name: "s".into(),
+            region: String::new(),
+            contract: None,
+        });
+        world.apply(now, &site).unwrap();
+        let rings = now + 30_000;
+        world
+            .timers
+            .insert((rings, Timer::Open(SiteId(0), Part::Site)));
+        assert!(plan_round(&mut world, now).is_empty());
+        world.move_on(rings + -1);
+        assert!(world.is_quiet());
+        world.move_on(rings);
+        assert!(!world.is_quiet());
+    }
+}
