@@ -30,5 +30,7 @@ pub fn encode_world(world: &World) -> Vec<u8> {
 /// # Errors
 /// The bytes are none of ours, or of another format.
 pub fn decode_world(bytes: &[u8]) -> Result<World, postcard::Error> {
-    postcard::from_bytes(bytes)
+    let mut world: World = postcard::from_bytes(bytes)?;
+    world.share_specs();
+    Ok(world)
 }

@@ -20,9 +20,11 @@ use crate::rare::{Rare, Unset};
 use crate::resources::Resources;
 use crate::spec::{File, JobSpec};
 use crate::time::TimeMs;
+use crate::words::Words;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What one submission brought, while it is in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,8 +73,13 @@ pub struct Job {
     pub batch: BatchId,
     /// The leaf it waits in.
     pub queue: QueueId,
-    /// As submitted, but for what was changed by hand since.
-    pub spec: JobSpec,
+    /// Chosen by the user; unique in its batch.
+    pub name: Box<str>,
+    /// Program and arguments.
+    pub command: Words,
+    /// As submitted, but for what was changed by hand since, and without name and
+    /// command: those are its own, the rest it shares with others like it.
+    pub spec: Arc<JobSpec>,
     /// Of `spec.needs` and of how many tasks go next at once.
     pub class: ClassId,
     /// Of `spec.needs` for a task that goes for itself.
@@ -92,7 +99,7 @@ pub struct Job {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tasks {
     /// By hand, until released.
-    pub held: RangeSet,
+    pub held: Rare<RangeSet>,
     /// Waiting for other jobs, or for tasks of them.
     pub blocked: RangeSet,
     /// Waiting for a place.
@@ -106,13 +113,13 @@ pub struct Tasks {
     /// Ended by decision.
     pub cancelled: Rare<BTreeMap<CancelledWhy, RangeSet>>,
     /// Those of the queued whose time after a failure has not come yet.
-    pub delayed: RangeSet,
+    pub delayed: Rare<RangeSet>,
     /// When they may go; there may be tasks among them that have left meanwhile.
-    pub wakes: BTreeMap<TimeMs, RangeSet>,
+    pub wakes: Rare<BTreeMap<TimeMs, RangeSet>>,
     /// What tasks that have not succeeded used up so far.
     pub past: Rare<BTreeMap<u32, Past>>,
     /// Tasks that have not ended and get their places together or not at all.
-    pub gang: RangeSet,
+    pub gang: Rare<RangeSet>,
     /// Those of them that ask for something else than the job, by their class.
     pub altered: Rare<BTreeMap<ClassId, Altered>>,
 }
@@ -363,6 +370,15 @@ impl Unset for Totals {
 }
 
 impl Job {
+    /// Its specification, as submitted.
+    pub fn submitted_spec(&self) -> JobSpec {
+        JobSpec {
+            name: self.name.to_string(),
+            command: self.command.to_vec(),
+            ..self.spec.common()
+        }
+    }
+
     /// Its place in the order of its leaf and class.
     pub fn pending(&self) -> PendingJob {
         PendingJob {

@@ -33,4 +33,5 @@ pub mod sparse;
 pub mod spec;
 pub mod time;
 pub mod usage;
+pub mod words;
 pub mod world;

@@ -3,6 +3,7 @@
 //!
 //! Invariant: the ranges are disjoint, not adjacent, and not empty.
 
+use crate::rare::Unset;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,6 +29,12 @@ enum Ranges {
 struct Many {
     ranges: BTreeMap<u32, u32>,
     count: u64,
+}
+
+impl Unset for RangeSet {
+    const UNSET: &'static Self = &RangeSet {
+        ranges: Ranges::None,
+    };
 }
 
 impl RangeSet {

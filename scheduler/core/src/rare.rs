@@ -33,6 +33,14 @@ impl<T: Unset> From<T> for Rare<T> {
     }
 }
 
+impl<T> Rare<T> {
+    /// The value, if it was ever changed: to take something from one that was not needs
+    /// no memory.
+    pub fn if_set(&mut self) -> Option<&mut T> {
+        self.0.as_deref_mut()
+    }
+}
+
 impl<T> Default for Rare<T> {
     fn default() -> Self {
         Rare(None)

@@ -5,9 +5,11 @@
 //! submit) is checked where the event is applied.
 
 mod retry;
+mod shared;
 mod validate;
 
 pub use retry::{AVOIDED_MAX, Avoided, RetryRule};
+pub use shared::SharedSpecs;
 pub use validate::{is_name, stays_inside};
 
 use crate::rare::Rare;
@@ -46,7 +48,7 @@ pub struct BatchSpec {
 }
 
 /// One job: an array of `count` tasks that differ in their index only.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct JobSpec {
     /// Unique in the batch.
     pub name: String,
@@ -210,7 +212,7 @@ pub struct Taint {
 }
 
 /// A file addressed by its content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct File {
     /// Relative path in the scratch directory.
     pub path: String,
@@ -242,7 +244,7 @@ pub enum FailureClass {
 }
 
 /// What happens to a running task whose site stays silent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum OnLostContact {
     /// Fenced at the contact limit on the node, then queued again.
     Restart,
@@ -293,6 +295,31 @@ impl JobSpec {
             min: 1,
             within: None,
             running_max: None,
+        }
+    }
+
+    /// What it has in common with others like it: all but its name and command.
+    #[must_use]
+    pub fn common(&self) -> JobSpec {
+        JobSpec {
+            name: String::new(),
+            count: self.count,
+            command: Vec::new(),
+            env: self.env.clone(),
+            image: self.image.clone(),
+            priority: self.priority,
+            needs: self.needs.clone(),
+            after: self.after.clone(),
+            inputs: self.inputs.clone(),
+            outputs: self.outputs.clone(),
+            outputs_of: self.outputs_of.clone(),
+            retries: self.retries.clone(),
+            on_lost_contact: self.on_lost_contact,
+            restartable: self.restartable,
+            preemptible: self.preemptible,
+            min: self.min,
+            within: self.within.clone(),
+            running_max: self.running_max,
         }
     }
 

@@ -41,6 +41,7 @@ use crate::reservation::Reservation;
 use crate::resources::{EXTENDED, Resources};
 use crate::site::{Closed, Node, Part, Site};
 use crate::soonest::Soonest;
+use crate::spec::{JobSpec, SharedSpecs};
 use crate::time::TimeMs;
 use crate::usage::{Decay, HALF_LIVES_MAX, STEP_MS};
 use quiet::Quiet;
@@ -77,6 +78,9 @@ pub struct World {
     timers: BTreeSet<(TimeMs, Timer)>,
     /// How attempts end everywhere.
     fleet: Tally,
+    /// A cache: what jobs have in common.
+    #[serde(skip)]
+    specs: SharedSpecs,
     /// A cache: whatever changes a node or a site touches it.
     #[serde(skip)]
     index: NodeIndex,
@@ -190,6 +194,16 @@ impl World {
                 });
                 self.close_part(site, part, closed)
             }
+        }
+    }
+
+    /// Lets jobs that have a specification in common share one again, after the World was
+    /// read: each came with a copy.
+    pub fn share_specs(&mut self) {
+        let specs = &mut self.specs;
+        *specs = SharedSpecs::default();
+        for job in self.jobs.values_mut() {
+            job.spec = specs.intern(JobSpec::clone(&job.spec));
         }
     }
 

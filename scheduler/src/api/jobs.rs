@@ -224,7 +224,10 @@ fn describe(
             job,
             waiting(&mut Reasons::new(world, now), job),
         )),
-        spec: Some(convert::submission::job_spec(world.policy(), &job.spec)),
+        spec: Some(convert::submission::job_spec(
+            world.policy(),
+            &job.submitted_spec(),
+        )),
         states: convert::by_hand::with_authors(
             &world.batches()[&job.batch],
             job,

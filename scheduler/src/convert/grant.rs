@@ -29,9 +29,9 @@ pub fn grant(world: &World, lease: LeaseId, limits: &GrantLimits) -> v1::Grant {
         queue: world.queues().queue(job.queue).spec.name.clone(),
         batch: batch.id.0,
         batch_name: batch.name.clone(),
-        job_name: spec.name.clone(),
+        job_name: job.name.to_string(),
         count: spec.count,
-        command: spec.command.clone(),
+        command: job.command.to_vec(),
         env: spec.env.clone(),
         image: spec.image.clone(),
         resources: Some(resources(
@@ -59,12 +59,12 @@ fn scaled_walltime_ms(node: &Node, job: &Job) -> i64 {
 /// The job's dependencies hold the ids of all jobs that it names.
 fn outputs_of(world: &World, job: &Job) -> Vec<v1::OutputsOf> {
     let whole = job.links.needs.iter().filter(|need| need.by == By::Job);
-    let named = whole.map(|need| (need.job, &world.jobs()[&need.job].spec.name));
+    let named = whole.map(|need| (need.job, &world.jobs()[&need.job].name));
     named
-        .filter(|(_, name)| job.spec.outputs_of.contains(name))
+        .filter(|(_, name)| job.spec.outputs_of.iter().any(|of| **of == ***name))
         .map(|(id, name)| v1::OutputsOf {
             job: id.0,
-            name: name.clone(),
+            name: name.to_string(),
         })
         .collect()
 }

@@ -57,7 +57,7 @@ pub fn state_of(tasks: &Tasks, index: u32) -> Option<StateKey> {
             active_reason(active.state).into(),
         ));
     }
-    let plain = [
+    let plain: [(TaskState, &RangeSet); 4] = [
         (TaskState::Held, &tasks.held),
         (TaskState::Blocked, &tasks.blocked),
         (TaskState::Queued, &tasks.queued),
@@ -103,7 +103,7 @@ pub fn states(tasks: &Tasks, wanted: Option<&RangeSet>) -> Vec<v1::StateRanges> 
         Some(wanted) => set.intersection(wanted),
     };
     let mut found: BTreeMap<StateKey, RangeSet> = BTreeMap::new();
-    let plain = [
+    let plain: [(TaskState, &RangeSet); 4] = [
         (TaskState::Held, &tasks.held),
         (TaskState::Blocked, &tasks.blocked),
         (TaskState::Queued, &tasks.queued),
@@ -225,7 +225,7 @@ pub fn job(world: &World, job: &Job, waiting: Option<v1::WaitingReason>) -> v1::
     v1::Job {
         id: job.id.0,
         batch: job.batch.0,
-        name: job.spec.name.clone(),
+        name: job.name.to_string(),
         queue: world.queues().queue(job.queue).spec.name.clone(),
         count: job.spec.count,
         tasks: counts.wire(),
@@ -278,5 +278,5 @@ pub fn waiting(reason: WaitingReason) -> v1::WaitingReason {
 /// A job's specification in the wire's encoding, for the history.
 pub fn spec_bytes(world: &World, job: &Job) -> Vec<u8> {
     use prost::Message as _;
-    super::submission::job_spec(world.policy(), &job.spec).encode_to_vec()
+    super::submission::job_spec(world.policy(), &job.submitted_spec()).encode_to_vec()
 }

@@ -162,7 +162,7 @@ fn summarise(world: &World, batch: &Batch, job: &Job) -> Summary {
     Summary {
         id: job.id.0,
         batch: job.batch.0,
-        name: job.spec.name.clone(),
+        name: job.name.to_string(),
         queue: world.queues().queue(job.queue).spec.name.clone(),
         by: batch.by.clone(),
         count: job.spec.count,

@@ -93,7 +93,7 @@ fn a_job_beyond_the_bound_of_a_value_is_kept_whole() {
     let read = read_job(&history, job.id.0).unwrap().unwrap();
     assert_eq!(
         read.spec,
-        crate::convert::submission::job_spec(world.policy(), &job.spec)
+        crate::convert::submission::job_spec(world.policy(), &job.submitted_spec())
     );
     assert_eq!(
         read.states(None),

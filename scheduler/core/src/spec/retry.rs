@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 pub const AVOIDED_MAX: usize = 16;
 
 /// Grants further attempts to tasks that failed in a certain way.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RetryRule {
     /// Exit codes, first ..= last.
     pub exit_codes: Vec<(i32, i32)>,

@@ -117,6 +117,12 @@ fn names_commands_and_paths() {
             do: name a program"#]],
     );
     check(
+        |job| job.command.push("a\0b".into()),
+        expect![[r#"
+        INVALID at jobs[0].command: jobs[0].command: it has a NUL character, which no program can be given
+        do: leave it out"#]],
+    );
+    check(
         |job| job.command.push("x".repeat(SPEC_BYTES_MAX)),
         expect![[r#"
             OUT_OF_BOUNDS at jobs[0] (command, env, labels and paths together): jobs[0] (command, env, labels and paths together): 65540 is outside 0 ..= 65536

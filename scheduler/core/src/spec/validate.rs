@@ -131,6 +131,22 @@ impl BatchSpec {
 }
 
 impl JobSpec {
+    /// A NUL character would end a word before its end: no program can be given one.
+    fn check_nul(&self, place: &impl Fn(&str) -> String) -> Result<(), Rejected> {
+        let nul = |word: &String| word.contains('\0');
+        let env = || self.env.iter().any(|(name, value)| nul(name) || nul(value));
+        let field = match self.command.iter().any(nul) {
+            true => "command",
+            false if env() => "env",
+            false => return Ok(()),
+        };
+        Err(Rejected::invalid(
+            place(field),
+            "it has a NUL character, which no program can be given",
+            "leave it out",
+        ))
+    }
+
     fn validate(&self, position: usize) -> Result<(), Rejected> {
         let place = |field: &str| format!("jobs[{position}].{field}");
         check_name(&place("name"), &self.name)?;
@@ -153,6 +169,7 @@ impl JobSpec {
                 "name a program",
             ));
         }
+        self.check_nul(&place)?;
         self.check_bytes(position)?;
         self.check_lists(&place)?;
         self.check_retries(position)?;

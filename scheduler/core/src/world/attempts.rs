@@ -424,7 +424,9 @@ impl World {
             tasks.active.remove(&task.index);
             match next {
                 Next::Succeeded => {
-                    tasks.gang.remove(task.index);
+                    if let Some(gang) = tasks.gang.if_set() {
+                        gang.remove(task.index);
+                    }
                     tasks.past.remove(&task.index);
                     tasks.succeeded.insert(task.index);
                 }
@@ -445,7 +447,9 @@ impl World {
                     tasks.failed.entry(reason).or_default().insert(task.index);
                 }
                 Next::Cancelled(why) => {
-                    tasks.gang.remove(task.index);
+                    if let Some(gang) = tasks.gang.if_set() {
+                        gang.remove(task.index);
+                    }
                     tasks.cancelled.entry(why).or_default().insert(task.index);
                 }
             }

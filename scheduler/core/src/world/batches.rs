@@ -8,7 +8,9 @@ use crate::ids::{BatchId, JobId, TaskId};
 use crate::job::{ActiveState, CancelledWhy, Past, StopWhy};
 use crate::ranges::RangeSet;
 use crate::rejected::Rejected;
+use crate::spec::JobSpec;
 use crate::time::TimeMs;
+use std::sync::Arc;
 
 /// How many tasks a verb would change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,7 +96,9 @@ impl World {
                     self.cancel(*id, wanted, CancelledWhy::User, &mut effects);
                 }
                 Verb::Hold => self.with_queued(*id, |job| {
-                    job.tasks.delayed.take(wanted);
+                    if let Some(delayed) = job.tasks.delayed.if_set() {
+                        delayed.take(wanted);
+                    }
                     for state in [&mut job.tasks.queued, &mut job.tasks.blocked] {
                         let taken = state.take(wanted);
                         job.tasks.held.extend(&taken);
@@ -103,9 +107,7 @@ impl World {
                 Verb::Release => self.release(*id, wanted),
                 Verb::Retry => self.retry(*id, wanted),
                 Verb::Preempt => self.preempt(*id, wanted, &mut effects),
-                Verb::Prioritise(priority) => {
-                    self.with_queued(*id, |job| job.spec.priority = priority);
-                }
+                Verb::Prioritise(priority) => self.prioritise(*id, priority),
             }
         }
         // Jobs finish or start over only once the whole selection has changed,
@@ -167,12 +169,18 @@ impl World {
         let at_once = self.with_queued(id, |job| {
             let tasks = &mut job.tasks;
             let mut all = RangeSet::default();
-            tasks.delayed.take(wanted);
-            for state in [&mut tasks.queued, &mut tasks.blocked, &mut tasks.held] {
+            if let Some(delayed) = tasks.delayed.if_set() {
+                delayed.take(wanted);
+            }
+            let waiting = [Some(&mut tasks.queued), Some(&mut tasks.blocked)];
+            let waiting = waiting.into_iter().chain([tasks.held.if_set()]);
+            for state in waiting.flatten() {
                 all.extend(&state.take(wanted));
             }
             if !all.is_empty() {
-                tasks.gang.take(&all);
+                if let Some(gang) = tasks.gang.if_set() {
+                    gang.take(&all);
+                }
                 tasks.cancelled.entry(why).or_default().extend(&all);
             }
             all
@@ -193,8 +201,10 @@ impl World {
             let told = matches!(active.state, ActiveState::Stopping { .. });
             active.state = ActiveState::Stopping { why };
             let told = (active.attempt, active.node, told);
-            if matches!(why, StopWhy::Cancelled(_)) {
-                job.tasks.gang.remove(task.index);
+            if matches!(why, StopWhy::Cancelled(_))
+                && let Some(gang) = job.tasks.gang.if_set()
+            {
+                gang.remove(task.index);
             }
             told
         });
@@ -207,6 +217,17 @@ impl World {
             let site = self.nodes[node.index()].site;
             effects.push(Effect::Stop { site, lease });
         }
+    }
+
+    fn prioritise(&mut self, id: JobId, priority: i32) {
+        let before = Arc::clone(&self.jobs[&id].spec);
+        let spec = JobSpec {
+            priority,
+            ..before.common()
+        };
+        let spec = self.specs.intern(spec);
+        self.with_queued(id, |job| job.spec = spec);
+        self.specs.release(&before);
     }
 
     fn release(&mut self, id: JobId, wanted: &RangeSet) {
@@ -289,6 +310,7 @@ impl World {
                 .jobs
                 .remove(&job)
                 .expect("a batch's jobs are in memory");
+            self.specs.release(&job.spec);
             self.release_classes(&[job.class, job.alone]);
             jobs.push(job);
         }

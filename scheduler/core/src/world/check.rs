@@ -295,7 +295,7 @@ impl World {
         for job in self.jobs.values() {
             let tasks = &job.tasks;
             let queued = tasks.queued.intersection(&tasks.delayed);
-            assert_eq!(queued, tasks.delayed, "{}: delayed, not queued", job.id);
+            assert_eq!(queued, *tasks.delayed, "{}: delayed, not queued", job.id);
             for index in tasks.delayed.iter() {
                 let at = tasks.past[&index].not_before;
                 let at = at.expect("a delayed task has its time");

@@ -8,6 +8,7 @@ use crate::ranges::RangeSet;
 use crate::rare::Rare;
 use crate::rejected::Rejected;
 use crate::spec::{BatchSpec, By, Ends, Gang, JobSpec};
+use crate::words::Words;
 use std::collections::BTreeMap;
 
 /// Characters of a request id, at most.
@@ -157,7 +158,9 @@ impl World {
                 id,
                 batch,
                 queue,
-                spec: job.clone(),
+                name: job.name.as_str().into(),
+                command: Words::new(&job.command),
+                spec: self.specs.intern(job.common()),
                 class,
                 alone,
                 submitted: self.now,
@@ -169,7 +172,7 @@ impl World {
             self.with_queued(id, |entry| {
                 entry.tasks.blocked = RangeSet::up_to(job.count);
                 if job.min > 1 {
-                    entry.tasks.gang = RangeSet::up_to(job.min);
+                    entry.tasks.gang = RangeSet::up_to(job.min).into();
                 }
             });
         }

@@ -131,7 +131,7 @@ fn the_check_notices() {
     type Break = (&'static str, fn(&mut World));
     let breaks: [Break; 21] = [
         ("states overlap", |w| {
-            first(w).tasks.held = RangeSet::up_to(1)
+            first(w).tasks.held = RangeSet::up_to(1).into()
         }),
         ("indexes out of range", |w| {
             let tasks = &mut first(w).tasks;

@@ -154,7 +154,7 @@ pub(super) fn failed_dependencies(
         counts.add(&other.tasks);
         v1::DependencyState {
             job: other.id.0,
-            name: other.spec.name.clone(),
+            name: other.name.to_string(),
             tasks: counts.wire(),
         }
     });

@@ -42,7 +42,7 @@ impl Running {
         {
             let mut gang = RangeSet::default();
             if job.tasks.gang_holds() {
-                gang = job.tasks.gang.clone();
+                gang = RangeSet::clone(&job.tasks.gang);
             }
             if let Some(first) = gang.first() {
                 let granted = job.tasks.active[&first].granted;
