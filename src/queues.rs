@@ -69,7 +69,9 @@ Examples:
   jero queue set cms.higgs --weight 3
   jero queue set cms --guarantee cpu=100,memory=400GiB --limit gpu=8
   jero queue set cms --limit gpu=none     lifts the limit on GPUs
-  jero queue set cms --limit none         lifts all of them"
+  jero queue set cms --limit none         lifts all of them
+  jero queue set cms.students --user-running-max 200 --user-queued-max 10000
+  jero queue set cms.students --user-running-max 0     lifts that bound"
     )]
     Set(Settings),
     /// Lets nothing more start from a queue and those below it
@@ -105,6 +107,15 @@ pub struct Settings {
     /// How many tasks it may hold queued
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     queued_max: Option<u64>,
+    /// How many tasks may hold a place, here and below; 0 lifts the bound
+    #[arg(long, value_name = "N")]
+    running_max: Option<u64>,
+    /// How many tasks of one user may hold a place, here and below; 0 lifts the bound
+    #[arg(long, value_name = "N")]
+    user_running_max: Option<u64>,
+    /// How many tasks of one user may wait, here and below; 0 lifts the bound
+    #[arg(long, value_name = "N")]
+    user_queued_max: Option<u64>,
     /// Who may submit here and below, with commas; `*` is everybody
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     submitters: Option<Vec<String>>,
@@ -116,6 +127,18 @@ pub struct Settings {
     limit: Option<Bounds>,
     #[command(flatten)]
     common: Common,
+}
+
+impl Settings {
+    /// How many tasks at most, if anything is said of that.
+    fn bounds(&self) -> Option<v1::TaskBounds> {
+        let bounds = v1::TaskBounds {
+            running_max: self.running_max,
+            user_running_max: self.user_running_max,
+            user_queued_max: self.user_queued_max,
+        };
+        (bounds != v1::TaskBounds::default()).then_some(bounds)
+    }
 }
 
 /// Lists the queues.
@@ -205,7 +228,9 @@ pub async fn change(verb: Verb) -> Result<(), Failure> {
 
 /// Sets what was given; a guarantee or limit on top of the one there is.
 async fn set_given(settings: Settings) -> Result<(), Failure> {
+    let bounds = settings.bounds();
     let mut request = v1::SetQueueRequest {
+        bounds,
         weight: settings.weight,
         queued_max: settings.queued_max,
         submitters: settings.submitters.map(|names| v1::Submitters { names }),
@@ -218,12 +243,14 @@ async fn set_given(settings: Settings) -> Result<(), Failure> {
         let guarantee = settings.guarantee;
         request.guarantee = guarantee.map(|given| given.guarantee(before.guarantee));
         request.limit = settings.limit.map(|given| given.limit(before.limit));
-    } else if let (None, None, None) = (
+    } else if let (None, None, None, None) = (
         settings.weight,
         settings.queued_max,
         request.submitters.as_ref(),
+        bounds,
     ) {
-        let remedy = "give --weight, --guarantee, --limit, --queued-max or --submitters";
+        let remedy =
+            "give --weight, --guarantee, --limit, --submitters or one of the bounds (`--help`)";
         return Err(Failure::input("nothing was given to set", remedy));
     }
     set(request, &settings.common).await
@@ -232,6 +259,7 @@ async fn set_given(settings: Settings) -> Result<(), Failure> {
 async fn create(settings: Settings) -> Result<(), Failure> {
     let scheduler = Scheduler::of(&settings.common.remote)?;
     let request = v1::CreateQueueRequest {
+        bounds: settings.bounds(),
         guarantee: settings.guarantee.map(|given| given.guarantee(None)),
         limit: settings.limit.map(|given| given.limit(None)),
         name: settings.name,

@@ -220,7 +220,7 @@ fn refusals_and_unreachable_schedulers_have_their_exit_codes() {
     .assert_eq(&jero(&["queues", "--token-file", "absent"]));
     expect![[r#"
         jero: nothing was given to set
-          do: give --weight, --guarantee, --limit, --queued-max or --submitters
+          do: give --weight, --guarantee, --limit, --submitters or one of the bounds (`--help`)
         exit 2
     "#]]
     .assert_eq(&jero(&["queue", "set", "cms"]));

@@ -189,6 +189,7 @@ impl Built {
             let change = QueueChange {
                 guarantee: Some(queue.guarantee),
                 limit: Some(queue.limit),
+                bounds: queue.bounds,
                 ..QueueChange::default()
             };
             let (at, name) = (queue.at, self.queue_name(position));
@@ -235,7 +236,7 @@ impl Built {
         let event = Event::BatchSubmitted {
             request_id: format!("{position}"),
             digest: [0; 32],
-            by: "plan".to_owned(),
+            by: job.user.clone(),
             spec,
         };
         let queue = self.state.queues[self.state.jobs[position].queue]

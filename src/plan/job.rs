@@ -14,9 +14,10 @@ use crate::batch_file::gang;
 use crate::batch_file::nearest;
 use crate::batch_file::tree::{At, Node as Tree, Value};
 
-const JOB_FIELDS: [&str; 17] = [
+const JOB_FIELDS: [&str; 18] = [
     "name",
     "queue",
+    "user",
     "priority",
     "preemptible",
     "resources",
@@ -65,6 +66,8 @@ pub struct Job {
     pub at: At,
     pub name: String,
     pub queue_at: At,
+    /// Who submitted it.
+    pub user: String,
     /// Position of its queue.
     pub queue: usize,
     pub priority: i32,
@@ -159,6 +162,10 @@ pub fn read(node: &Tree, known: &Known<'_>, found: &mut Found) -> Option<Job> {
         at: node.at,
         name,
         queue_at,
+        user: match fields.take("user") {
+            Some(node) => node.text(found)?,
+            None => "plan".to_owned(),
+        },
         queue,
         priority,
         resources,

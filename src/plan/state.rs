@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jeroboam_core::policy::Policy;
-use jeroboam_core::queue::Limit;
+use jeroboam_core::queue::{Limit, TaskBounds};
 use jeroboam_core::resources::Resources;
 use jeroboam_core::spec::Taint;
 
@@ -17,7 +17,15 @@ use crate::batch_file::tree::{At, Node as Tree, Value};
 
 const STATE_FIELDS: [&str; 5] = ["now", "policy", "nodes", "queues", "jobs"];
 const NODE_FIELDS: [&str; 6] = ["name", "site", "cluster", "resources", "labels", "taints"];
-const QUEUE_FIELDS: [&str; 5] = ["name", "parent", "weight", "guarantee", "limit"];
+const QUEUE_FIELDS: [&str; 7] = [
+    "name",
+    "parent",
+    "weight",
+    "guarantee",
+    "limit",
+    "running_max",
+    "user_running_max",
+];
 
 /// Of the site and cluster that a node does not name.
 const SITE_DEFAULT: &str = "site";
@@ -55,6 +63,7 @@ pub struct Queue {
     pub weight: u32,
     pub guarantee: Resources,
     pub limit: Limit,
+    pub bounds: TaskBounds,
 }
 
 /// Reads a state; `None` where its shape is wrong.
@@ -290,6 +299,11 @@ fn read_queues(entries: &[Tree], policy: &Policy, found: &mut Found) -> Vec<Queu
             weight,
             guarantee: sum_up(guarantee.unwrap_or_default()),
             limit,
+            bounds: TaskBounds {
+                running_max: read_bound(&fields, "running_max", found),
+                user_running_max: read_bound(&fields, "user_running_max", found),
+                user_queued_max: None,
+            },
         });
     }
     let known: BTreeMap<String, usize> = queues
@@ -320,6 +334,11 @@ fn read_queues(entries: &[Tree], policy: &Policy, found: &mut Found) -> Vec<Queu
     }
     check_circles(&queues, found);
     queues
+}
+
+fn read_bound(fields: &Fields<'_>, name: &str, found: &mut Found) -> Option<u64> {
+    let node = fields.take(name)?;
+    fields::integer(node, 1, u64::from(u32::MAX), found)
 }
 
 /// A queue cannot lie below itself.

@@ -18,6 +18,10 @@ pub struct Queue {
     weight: u32,
     cordoned: String,
     queued_max: u64,
+    running_max: Option<u64>,
+    user_running_max: Option<u64>,
+    user_queued_max: Option<u64>,
+    users: Vec<User>,
     submitters: Vec<String>,
     submitters_above: Vec<String>,
     queued: u64,
@@ -33,10 +37,33 @@ pub struct Queue {
     cost_micro_eur: i64,
 }
 
+/// Tasks of a user in a queue that bounds them, in JSON.
+#[derive(Debug, Serialize)]
+struct User {
+    user: String,
+    running: u64,
+    waiting: u64,
+}
+
+impl User {
+    fn of(user: v1::UserTasks) -> Self {
+        Self {
+            user: user.user,
+            running: user.running,
+            waiting: user.waiting,
+        }
+    }
+}
+
 impl Queue {
     /// Reads the wire's queue.
     pub fn of(queue: v1::Queue) -> Self {
+        let bounds = queue.bounds.unwrap_or_default();
         Self {
+            running_max: bounds.running_max,
+            user_running_max: bounds.user_running_max,
+            user_queued_max: bounds.user_queued_max,
+            users: queue.users.into_iter().map(User::of).collect(),
             guarantee: Amounts::of(queue.guarantee.as_ref()),
             limit: Limits::of(queue.limit.unwrap_or_default()),
             reserved: Amounts::of(queue.reserved.as_ref()),
@@ -215,10 +242,14 @@ fn print(columns: &[Column], queues: &[Queue]) -> String {
 
 /// All there is to say of one.
 pub fn facts(queue: &Queue) -> String {
-    output::facts(&[
+    let count = |max: Option<u64>| max.map(|max| max.to_string()).unwrap_or_default();
+    let facts = output::facts(&[
         ("queue", queue.queue.clone()),
         ("weight", queue.weight.to_string()),
         ("queued at most", queue.queued_max.to_string()),
+        ("running at most", count(queue.running_max)),
+        ("a user's running", count(queue.user_running_max)),
+        ("a user's queued", count(queue.user_queued_max)),
         ("may submit", queue.may_submit()),
         ("cordoned", queue.cordoned.clone()),
         ("guarantee", queue.guarantee.text()),
@@ -232,5 +263,18 @@ pub fn facts(queue: &Queue) -> String {
         ("running", queue.running.to_string()),
         ("core-hours", output::core_hours(queue.core_ms)),
         ("euros", output::euros(queue.cost_micro_eur)),
-    ])
+    ]);
+    if queue.users.is_empty() {
+        return facts;
+    }
+    let row = |user: &User| {
+        vec![
+            user.user.clone(),
+            user.running.to_string(),
+            user.waiting.to_string(),
+        ]
+    };
+    let rows = queue.users.iter().map(row).collect();
+    let users = output::table(&["user", ">running", ">waiting"], rows);
+    format!("{facts}\n\n{users}")
 }

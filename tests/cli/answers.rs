@@ -256,6 +256,16 @@ pub fn queue(name: &str) -> v1::Queue {
         submitters: vec!["bob".into(), "alice".into()],
         submitters_above: vec!["alice".into(), "carol".into()],
         core_ms: 36_000_000,
+        bounds: Some(v1::TaskBounds {
+            running_max: Some(500),
+            user_running_max: Some(20),
+            user_queued_max: None,
+        }),
+        users: vec![v1::UserTasks {
+            user: "alice".into(),
+            running: 4,
+            waiting: 1_000,
+        }],
         ..Default::default()
     }
 }

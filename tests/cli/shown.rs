@@ -200,38 +200,48 @@ fn tables() {
         queues += &jero(arguments);
     }
     expect![[r#"
-        queue           cms
-        weight          3
-        queued at most  1000000
-        may submit      alice,bob,carol
-        guarantee       2 cpu
-        limit           10.5 cpu, 0 gpu
-        entitlement     8 cpu, 1GiB memory
-        held            4.5 cpu, 512MiB memory
-        reserved        1 cpu, 64MiB memory
-        usage           4 cpu, 512MiB memory
-        demand          12 cpu, 1GiB memory
-        queued          1000
-        running         4
-        core-hours      10.00
+        queue             cms
+        weight            3
+        queued at most    1000000
+        running at most   500
+        a user's running  20
+        may submit        alice,bob,carol
+        guarantee         2 cpu
+        limit             10.5 cpu, 0 gpu
+        entitlement       8 cpu, 1GiB memory
+        held              4.5 cpu, 512MiB memory
+        reserved          1 cpu, 64MiB memory
+        usage             4 cpu, 512MiB memory
+        demand            12 cpu, 1GiB memory
+        queued            1000
+        running           4
+        core-hours        10.00
+
+        USER   RUNNING  WAITING
+        alice        4     1000
         exit 0
         jero: there is no queue `cmss`
           do: did you mean `cms`?
         exit 2
-        queue           cms.new
-        weight          3
-        queued at most  1000000
-        may submit      nobody
-        guarantee       2 cpu
-        limit           10.5 cpu, 0 gpu
-        entitlement     8 cpu, 1GiB memory
-        held            4.5 cpu, 512MiB memory
-        reserved        1 cpu, 64MiB memory
-        usage           4 cpu, 512MiB memory
-        demand          12 cpu, 1GiB memory
-        queued          1000
-        running         4
-        core-hours      10.00
+        queue             cms.new
+        weight            3
+        queued at most    1000000
+        running at most   500
+        a user's running  20
+        may submit        nobody
+        guarantee         2 cpu
+        limit             10.5 cpu, 0 gpu
+        entitlement       8 cpu, 1GiB memory
+        held              4.5 cpu, 512MiB memory
+        reserved          1 cpu, 64MiB memory
+        usage             4 cpu, 512MiB memory
+        demand            12 cpu, 1GiB memory
+        queued            1000
+        running           4
+        core-hours        10.00
+
+        USER   RUNNING  WAITING
+        alice        4     1000
         jero: warning: nobody may submit to it�
         exit 0
         error: invalid value ' ' for '--reason <TEXT>': a reason has words; `uncordon` and `resume` open it again

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jeroboam_core::event::{Event, Placement, QueueChange, Selection, Verb};
 use jeroboam_core::ids::{LeaseId, NodeId, TaskId};
-use jeroboam_core::queue::{Limit, QueueSpec};
+use jeroboam_core::queue::{Limit, QueueSpec, TaskBounds};
 use jeroboam_core::resources::Resources;
 use jeroboam_core::site::{Closing, Part};
 use jeroboam_core::world::World;
@@ -40,6 +40,7 @@ impl Runner {
                 guarantee: guarantee(line, &self.world).unwrap_or_default(),
                 limit: limit(line, &self.world).unwrap_or_default(),
                 queued_max: line.option("queued_max").map(|text| line.parse(text)),
+                bounds: TaskBounds::default().with(&bounds(line)),
                 submitters: submitters(line).unwrap_or_else(|| ["*".to_string()].into()),
             }),
             "queue-set" => Event::QueueChanged {
@@ -49,6 +50,7 @@ impl Runner {
                     queued_max: line.option("queued_max").map(|text| line.parse(text)),
                     cordon: line.option("cordon").map(str::to_string),
                     submitters: submitters(line),
+                    bounds: bounds(line),
                     guarantee: guarantee(line, &self.world),
                     limit: limit(line, &self.world),
                 },
@@ -209,6 +211,16 @@ impl Runner {
 fn submitters(line: &Words<'_>) -> Option<BTreeSet<String>> {
     let names = line.option("submitters")?;
     Some(names.split(',').map(str::to_string).collect())
+}
+
+/// How many tasks at most.
+fn bounds(line: &Words<'_>) -> TaskBounds {
+    let max = |key| line.option(key).map(|text| line.parse(text));
+    TaskBounds {
+        running_max: max("running_max"),
+        user_running_max: max("user_running_max"),
+        user_queued_max: max("user_queued_max"),
+    }
 }
 
 fn guarantee(line: &Words<'_>, world: &World) -> Option<Resources> {

@@ -1,5 +1,6 @@
 //! Interned requirement classes: jobs with the same needs share one, so that
-//! what failed for one is not tried for another in the same round.
+//! what failed for one is not tried for another in the same round. Where queues bound what
+//! a user runs, those of different users do not.
 
 use crate::ids::ClassId;
 use crate::resources::Resources;
@@ -11,14 +12,17 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClassTable {
     entries: Vec<Option<Entry>>,
-    by_key: BTreeMap<(Needs, Gang), ClassId>,
+    by_key: BTreeMap<Key, ClassId>,
     free: Vec<ClassId>,
 }
+
+type Key = (Needs, Gang, Option<String>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
     needs: Needs,
     gang: Gang,
+    user: Option<String>,
     jobs: u64,
 }
 
@@ -37,6 +41,14 @@ impl ClassTable {
     /// As [`ClassTable::needs`].
     pub fn gang(&self, class: ClassId) -> &Gang {
         &self.entry(class).gang
+    }
+
+    /// Whose it is, where queues bound what a user runs.
+    ///
+    /// # Panics
+    /// As [`ClassTable::needs`].
+    pub fn user(&self, class: ClassId) -> Option<&str> {
+        self.entry(class).user.as_deref()
     }
 
     /// What all tasks that go at once ask for together.
@@ -75,8 +87,8 @@ impl ClassTable {
     }
 
     /// The class of these needs, counted for one more job.
-    pub(crate) fn intern(&mut self, needs: &Needs, gang: &Gang) -> ClassId {
-        let key = (needs.clone(), gang.clone());
+    pub(crate) fn intern(&mut self, needs: &Needs, gang: &Gang, user: Option<&str>) -> ClassId {
+        let key = (needs.clone(), gang.clone(), user.map(str::to_string));
         if let Some(class) = self.by_key.get(&key) {
             let entry = self.entries[class.index()].as_mut();
             entry.expect("a class with needs is in use").jobs += 1;
@@ -89,6 +101,7 @@ impl ClassTable {
         self.entries[class.index()] = Some(Entry {
             needs: needs.clone(),
             gang: gang.clone(),
+            user: key.2.clone(),
             jobs: 1,
         });
         self.by_key.insert(key, class);
@@ -101,7 +114,7 @@ impl ClassTable {
         let entry = slot.as_mut().expect("a job's class is in use");
         entry.jobs -= 1;
         if entry.jobs == 0 {
-            let key = (entry.needs.clone(), entry.gang.clone());
+            let key = (entry.needs.clone(), entry.gang.clone(), entry.user.clone());
             self.by_key.remove(&key);
             *slot = None;
             self.free.push(class);

@@ -3,7 +3,7 @@
 use crate::ids::{BatchId, JobId, LeaseId, NodeId, TaskId};
 use crate::job::AttemptEnd;
 use crate::policy::Policy;
-use crate::queue::{Limit, QueueSpec};
+use crate::queue::{Limit, QueueSpec, TaskBounds};
 use crate::ranges::RangeSet;
 use crate::reservation::Reservation;
 use crate::resources::Resources;
@@ -187,6 +187,8 @@ pub struct QueueChange {
     pub guarantee: Option<Resources>,
     /// What it may hold at most.
     pub limit: Option<Limit>,
+    /// How many tasks at most; 0 lifts a bound.
+    pub bounds: TaskBounds,
 }
 
 /// What can be done to tasks by hand.

@@ -35,8 +35,56 @@ pub struct QueueSpec {
     pub limit: Limit,
     /// Waiting tasks at most, held and blocked ones too; `None` takes the policy's.
     pub queued_max: Option<u64>,
+    /// How many tasks at most.
+    pub bounds: TaskBounds,
     /// Who may submit here and below; `*` is everybody.
     pub submitters: BTreeSet<String>,
+}
+
+/// How many tasks at most, in a queue and those below it; `None` is no bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskBounds {
+    /// That hold a place.
+    pub running_max: Option<u64>,
+    /// Of one user, that hold a place.
+    pub user_running_max: Option<u64>,
+    /// Of one user, that wait; held and blocked ones too.
+    pub user_queued_max: Option<u64>,
+}
+
+impl TaskBounds {
+    /// Changed where something is given; 0 lifts a bound.
+    #[must_use]
+    pub fn with(self, change: &TaskBounds) -> TaskBounds {
+        let of = |now: Option<u64>, given: Option<u64>| match given {
+            None => now,
+            Some(max) => (max > 0).then_some(max),
+        };
+        TaskBounds {
+            running_max: of(self.running_max, change.running_max),
+            user_running_max: of(self.user_running_max, change.user_running_max),
+            user_queued_max: of(self.user_queued_max, change.user_queued_max),
+        }
+    }
+
+    /// True if each user's tasks are counted for it.
+    pub fn count_users(&self) -> bool {
+        self.user_running_max.is_some() || self.user_queued_max.is_some()
+    }
+
+    /// True if it bounds what holds a place.
+    pub fn bound_running(&self) -> bool {
+        self.running_max.is_some() || self.user_running_max.is_some()
+    }
+}
+
+/// Tasks of one user in a queue and those below it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserTasks {
+    /// That hold a place.
+    pub running: u64,
+    /// That wait; held and blocked ones too.
+    pub waiting: u64,
 }
 
 /// What may be held at most, per resource; `None` is as much as there is.
@@ -64,6 +112,7 @@ impl QueueSpec {
             guarantee: Resources::ZERO,
             limit: Limit::default(),
             queued_max: None,
+            bounds: TaskBounds::default(),
             submitters: BTreeSet::new(),
         }
     }
@@ -102,6 +151,8 @@ pub struct Queue {
     pub pending: BTreeMap<ClassId, Pending>,
     /// Batches in memory that were submitted here.
     pub batches: u64,
+    /// Whoever has tasks here or below, where that is bounded.
+    pub users: BTreeMap<String, UserTasks>,
 }
 
 /// Jobs of one leaf and class that have queued tasks.
@@ -162,6 +213,7 @@ impl Queue {
             cost_micro_eur: 0,
             pending: BTreeMap::new(),
             batches: 0,
+            users: BTreeMap::new(),
         }
     }
 
@@ -246,6 +298,12 @@ impl QueueTree {
             let submitters = &self.queue(id).spec.submitters;
             submitters.contains("*") || submitters.contains(who)
         })
+    }
+
+    /// True if what a user runs is bounded in a queue or above it.
+    pub fn bound_users(&self, id: QueueId) -> bool {
+        let bounded = |id: QueueId| self.queue(id).spec.bounds.user_running_max.is_some();
+        self.path(id).any(bounded)
     }
 
     /// Children may together be guaranteed no more than their parent; `spec` stands for

@@ -52,6 +52,10 @@ pub enum WaitingReason {
     RunningMax,
     /// A retry rule lets it wait for its time.
     RetryDelay,
+    /// As many tasks as the queue, or one above it, lets run hold a place.
+    QueueRunningMax,
+    /// As many of its user's tasks as the queue, or one above it, lets run hold a place.
+    UserLimit,
     /// The queue, or one above it, would hold more than its limit.
     QueueLimit,
     /// Nothing that runs in its stead may be preempted: its guarantee waits.
@@ -86,6 +90,8 @@ impl WaitingReason {
             WaitingReason::GangIncomplete => "gang-incomplete",
             WaitingReason::RunningMax => "running-max",
             WaitingReason::RetryDelay => "retry-delay",
+            WaitingReason::QueueRunningMax => "queue-running-max",
+            WaitingReason::UserLimit => "user-limit",
             WaitingReason::QueueLimit => "queue-limit",
             WaitingReason::NonPreemptible => "non-preemptible",
             WaitingReason::BeyondGuarantee => "beyond-guarantee",
@@ -108,6 +114,12 @@ impl WaitingReason {
             }
             WaitingReason::RunningMax => "as many tasks of the job as it allows hold a place",
             WaitingReason::RetryDelay => "it failed, and its retry rule delays the next attempt",
+            WaitingReason::QueueRunningMax => {
+                "as many tasks as the queue, or one above it, lets run hold a place"
+            }
+            WaitingReason::UserLimit => {
+                "as many tasks of its user as the queue, or one above it, lets run hold a place"
+            }
             WaitingReason::QueueLimit => {
                 "the queue, or one above it, would hold more than its limit"
             }
@@ -140,6 +152,12 @@ impl WaitingReason {
             WaitingReason::RetryDelay => {
                 "wait; `jero hold` and then `jero release` lets it go at once"
             }
+            WaitingReason::QueueRunningMax => {
+                "wait until something of the queue ends; `jero queue set NAME --running-max` changes the bound"
+            }
+            WaitingReason::UserLimit => {
+                "wait until something of the same user ends; `jero queue set NAME --user-running-max` changes the bound"
+            }
             WaitingReason::QueueLimit => {
                 "wait until something of the queue ends; `jero queues` shows limits and what is held"
             }
@@ -169,6 +187,8 @@ impl WaitingReason {
             WaitingReason::GangIncomplete,
             WaitingReason::RunningMax,
             WaitingReason::RetryDelay,
+            WaitingReason::QueueRunningMax,
+            WaitingReason::UserLimit,
             WaitingReason::QueueLimit,
             WaitingReason::NonPreemptible,
             WaitingReason::BeyondGuarantee,

@@ -42,6 +42,16 @@ pub enum Rejected {
         queued: u64,
         more: u64,
     },
+    #[error(
+        "the queue `{queue}` takes {max} waiting tasks of one user; {queued} of `{who}` wait and {more} more were submitted"
+    )]
+    UserQueueFull {
+        queue: String,
+        who: String,
+        max: u64,
+        queued: u64,
+        more: u64,
+    },
     #[error("the request id `{request_id}` was used for another submission ({batch})")]
     RequestIdReused { request_id: String, batch: BatchId },
     #[error("there is no {0}, or it has left memory for the history")]
@@ -114,6 +124,7 @@ impl Rejected {
             Rejected::QueueHoldsBatches { .. } => "QUEUE_HOLDS_BATCHES",
             Rejected::NotSubmitter { .. } => "NOT_SUBMITTER",
             Rejected::QueueFull { .. } => "QUEUE_FULL",
+            Rejected::UserQueueFull { .. } => "USER_QUEUE_FULL",
             Rejected::RequestIdReused { .. } => "REQUEST_ID_REUSED",
             Rejected::UnknownBatch(_) => "UNKNOWN_BATCH",
             Rejected::UnknownJob(_) => "UNKNOWN_JOB",
@@ -168,6 +179,9 @@ impl Rejected {
             }
             Rejected::NotSubmitter { .. } => {
                 "ask its owner for `jero queue set NAME --submitters ...`".into()
+            }
+            Rejected::UserQueueFull { .. } => {
+                "submit fewer at a time, or wait until some of yours have ended".into()
             }
             Rejected::QueueFull { .. } => {
                 "submit less, wait, or raise the bound with `jero queue set NAME --queued-max N`"

@@ -15,6 +15,7 @@
 //! Not here: why a task waits, in words ([`explain`] recomputes that on demand).
 
 pub mod barrier;
+pub mod counts;
 pub mod explain;
 pub mod feasible;
 mod fill;
@@ -160,10 +161,8 @@ impl<'w> Round<'w> {
             if self.placements.len() >= policy.placements_per_round_max as usize {
                 return false;
             }
-            if !self
-                .order
-                .within_limits(first.leaf, &self.order.cost(&first))
-            {
+            let cost = self.order.cost(&first);
+            if !self.order.within_limits(first.leaf, &cost) || !self.order.within_bounds(&first) {
                 self.order.shut(&first);
                 continue;
             }
@@ -183,7 +182,8 @@ impl<'w> Round<'w> {
 
     /// Gives a head its places, if there is room.
     fn place(&mut self, head: &Head) -> bool {
-        if !self.order.within_limits(head.leaf, &self.order.cost(head)) {
+        let cost = self.order.cost(head);
+        if !self.order.within_limits(head.leaf, &cost) || !self.order.within_bounds(head) {
             // A sibling came closer to the limit meanwhile.
             return false;
         }

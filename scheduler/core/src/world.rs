@@ -24,6 +24,7 @@ mod queues;
 mod quiet;
 pub mod sites;
 pub mod submit;
+mod users;
 
 pub use jobs::Jobs;
 

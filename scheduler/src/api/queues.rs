@@ -6,7 +6,7 @@ use crate::convert::amounts::{limit_in, resources_in};
 use crate::convert::place;
 use crate::convert::status::{driver as unavailable, rejected};
 use jeroboam_core::event::{Event, QueueChange};
-use jeroboam_core::queue::{Limit, QueueSpec};
+use jeroboam_core::queue::{Limit, QueueSpec, TaskBounds};
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::resources::Resources;
 use jeroboam_core::round::share::Shares;
@@ -50,6 +50,7 @@ impl ClientApi {
             limit: limit.unwrap_or_default(),
             queued_max: (request.queued_max != 0).then_some(request.queued_max),
             submitters: request.submitters.into_iter().collect(),
+            bounds: TaskBounds::default().with(&place::bounds_in(request.bounds)),
         };
         self.apply_to_queue(&caller, Event::QueueCreated(spec), name)
             .await
@@ -84,6 +85,7 @@ impl ClientApi {
             submitters: request
                 .submitters
                 .map(|submitters| submitters.names.into_iter().collect()),
+            bounds: place::bounds_in(request.bounds),
         };
         let name = request.name.clone();
         self.apply_to_queue(

@@ -5,7 +5,7 @@ use super::error::{ConfigError, Step, Text};
 use super::{Config, DEFAULTS, Leases, LogFormat, Retention, SiteConfig, TlsFiles};
 use Step::{Entry, Key};
 use jeroboam_core::policy::Policy;
-use jeroboam_core::queue::{Limit, QueueSpec};
+use jeroboam_core::queue::{Limit, QueueSpec, TaskBounds};
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::resources::Resources;
 use jeroboam_core::site::{Contract, SiteSpec};
@@ -133,6 +133,9 @@ struct QueueFile {
     name: String,
     weight: Option<u32>,
     queued_max: Option<u64>,
+    running_max: Option<u64>,
+    user_running_max: Option<u64>,
+    user_queued_max: Option<u64>,
     #[serde(default)]
     submitters: BTreeSet<String>,
     #[serde(default)]
@@ -306,6 +309,11 @@ fn queue(
     let limit = amounts::read(source, policy, &at("limit"), &file.limit)?;
     Ok(QueueSpec {
         queued_max: file.queued_max,
+        bounds: TaskBounds::default().with(&TaskBounds {
+            running_max: file.running_max,
+            user_running_max: file.user_running_max,
+            user_queued_max: file.user_queued_max,
+        }),
         submitters: file.submitters,
         guarantee: Resources(guarantee.map(|amount| amount.unwrap_or(0))),
         limit: Limit(limit),

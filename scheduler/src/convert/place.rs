@@ -4,12 +4,16 @@ use super::amounts::{limit, resources};
 use super::submission::{coe, taint};
 use crate::state::State;
 use jeroboam_core::ids::QueueId;
+use jeroboam_core::queue::{TaskBounds, UserTasks};
 use jeroboam_core::resources::Resources;
 use jeroboam_core::round::share::Shares;
 use jeroboam_core::site::{Closed, Closing, Contract, Node, Site};
 use jeroboam_core::world::World;
 use jeroboam_proto::v1;
 use std::collections::BTreeSet;
+
+/// Users that are listed with a queue.
+const USERS_MAX: usize = 1_000;
 
 /// A queue on the wire.
 pub fn queue(world: &World, shares: &Shares, id: QueueId) -> v1::Queue {
@@ -35,6 +39,34 @@ pub fn queue(world: &World, shares: &Shares, id: QueueId) -> v1::Queue {
         reserved: amounts(&world.reserved(id)),
         submitters_above: submitters_above(world, id),
         warnings: nobody_submits(world, id).into_iter().collect(),
+        bounds: Some(bounds(&queue.spec.bounds)),
+        users: queue.users.iter().take(USERS_MAX).map(user).collect(),
+    }
+}
+
+fn bounds(bounds: &TaskBounds) -> v1::TaskBounds {
+    v1::TaskBounds {
+        running_max: bounds.running_max,
+        user_running_max: bounds.user_running_max,
+        user_queued_max: bounds.user_queued_max,
+    }
+}
+
+fn user((user, tasks): (&String, &UserTasks)) -> v1::UserTasks {
+    v1::UserTasks {
+        user: user.clone(),
+        running: tasks.running,
+        waiting: tasks.waiting,
+    }
+}
+
+/// Bounds from the wire; 0 lifts one.
+pub fn bounds_in(bounds: Option<v1::TaskBounds>) -> TaskBounds {
+    let bounds = bounds.unwrap_or_default();
+    TaskBounds {
+        running_max: bounds.running_max,
+        user_running_max: bounds.user_running_max,
+        user_queued_max: bounds.user_queued_max,
     }
 }
 

@@ -109,7 +109,7 @@ fn code_of(rejected: &Rejected) -> Code {
         | Rejected::UnknownPart { .. } => Code::NotFound,
         Rejected::QueueExists { .. } | Rejected::RequestIdReused { .. } => Code::AlreadyExists,
         Rejected::NotSubmitter { .. } => Code::PermissionDenied,
-        Rejected::QueueFull { .. } => Code::ResourceExhausted,
+        Rejected::QueueFull { .. } | Rejected::UserQueueFull { .. } => Code::ResourceExhausted,
         Rejected::QueueHoldsBatches { .. }
         | Rejected::NothingToChange { .. }
         | Rejected::SiteClaimed { .. }

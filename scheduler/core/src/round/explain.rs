@@ -197,6 +197,9 @@ impl<'w> Reasons<'w> {
         if self.world.queues().cordoned(leaf).is_some() {
             return WaitingReason::QueueCordoned;
         }
+        if let Some(reason) = self.order.bound_reached(leaf, class) {
+            return reason;
+        }
         if !self.order.within_limits(leaf, &work.cost) {
             return WaitingReason::QueueLimit;
         }

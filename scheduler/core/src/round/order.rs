@@ -30,6 +30,7 @@ mod rights;
 pub use key::{Key, Rank, dominant, is_about};
 
 use super::barrier::{Barrier, Work};
+use super::counts::Counts;
 use super::share::{Shares, fine};
 use crate::ids::{ClassId, JobId, QueueId};
 use crate::job::Job;
@@ -91,6 +92,8 @@ pub struct Order<'a> {
     taken: BTreeMap<JobId, RangeSet>,
     /// Of leaves: who may still go.
     lines: Vec<Line>,
+    /// Tasks that are placed or for which room is kept.
+    counts: Counts,
     /// Of classes: what they ask for, worked out when first needed.
     asks: Vec<OnceCell<Box<Ask>>>,
 }
@@ -138,6 +141,7 @@ impl<'a> Order<'a> {
                 .any(|queue| !queue.spec.guarantee.is_zero()),
             taken: BTreeMap::new(),
             lines: (0..queues).map(|_| Line::default()).collect(),
+            counts: Counts::new(world),
             asks: (0..world.classes().ids_end())
                 .map(|_| OnceCell::new())
                 .collect(),
@@ -367,6 +371,8 @@ impl<'a> Order<'a> {
             self.charged[queue.index()] -= &work.cost;
         }
         if let Some(job) = self.world.jobs().get(&job) {
+            let count = tasks.len() as u64;
+            self.counts.take(self.world, job.queue, job.alone, count);
             self.line_up(work.leaf, class, job);
         }
         self.shut.clear();
@@ -378,6 +384,9 @@ impl<'a> Order<'a> {
         tasks.iter().for_each(|task| {
             taken.insert(*task);
         });
+        let job = &self.world.jobs()[&job];
+        let count = tasks.len() as u64;
+        self.counts.add(self.world, job.queue, job.alone, count);
     }
 
     fn charge(&mut self, leaf: QueueId, cost: &Resources) {
@@ -507,7 +516,9 @@ impl<'a> Order<'a> {
                 self.lines[queue.id.index()].spend(queue);
             } else if self.is_kept_out(&work, class) {
                 self.lines[queue.id.index()].pass_over();
-            } else if !self.beyond_limits && !self.within_limits(queue.id, &work.cost) {
+            } else if !self.within_bounds(&head)
+                || (!self.beyond_limits && !self.within_limits(queue.id, &work.cost))
+            {
                 self.shut.insert((queue.id, class));
             } else {
                 return Some(head);

@@ -67,6 +67,7 @@ impl Round<'_> {
         };
         if self.preemptions.len() >= self.world.policy().preemptions_per_round_max as usize
             || !self.order.has_claim(&work)
+            || !self.order.within_bounds(head)
         {
             return false;
         }

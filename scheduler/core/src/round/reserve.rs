@@ -162,7 +162,8 @@ impl Round<'_> {
         };
         let usable = booking.reservation.places.iter().all(usable);
         let freed = booking.reservation.freed;
-        if !usable || self.order.is_over_limit(&booking.work, !freed) {
+        let over_bounds = self.order.is_over_bounds(booking.work.leaf, booking.class);
+        if !usable || over_bounds || self.order.is_over_limit(&booking.work, !freed) {
             return Renewed::Falls;
         }
         if !freed && self.has_share_without(&booking) {

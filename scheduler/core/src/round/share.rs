@@ -11,11 +11,12 @@
 
 use super::fill::{Water, cut_guarantees, pour};
 use super::order::{dominant, is_about};
-use crate::ids::QueueId;
+use crate::ids::{ClassId, QueueId};
 use crate::queue::Queue;
 use crate::resources::{DIMENSIONS, Resources};
 use crate::time::TimeMs;
 use crate::world::World;
+use std::collections::BTreeMap;
 
 /// Fractional bits of [`Share::fine`], [`Share::guarantee`] and [`Share::level`].
 pub const FINE_BITS: u32 = 14;
@@ -300,9 +301,11 @@ fn asked_by(world: &World, pool: &Resources, queue: &Queue) -> (Resources, i64) 
         room = room.smaller(&limit.minus(&queue.held));
     }
     let mut asked = queue.held;
+    let mut left = Left::new(world, queue.id);
     for (class, pending) in &queue.pending {
         let (needs, gang) = (world.classes().needs(*class), world.classes().gang(*class));
         let usable = needs.resources.times_in(&room).min(pending.tasks as i64);
+        let usable = left.take(world, *class, usable);
         if usable >= gang.size.into() {
             asked += &needs.resources.times(usable);
             tasks += usable;
@@ -317,6 +320,61 @@ fn asked_by(world: &World, pool: &Resources, queue: &Queue) -> (Resources, i64) 
     let cut_tasks = i128::from(tasks) * i128::from(pool[most]) / i128::from(asked_most);
     let asked = Resources(std::array::from_fn(|d| (cut(d) as i64).max(queue.held[d])));
     (asked, (cut_tasks as i64).max(queue.running as i64))
+}
+
+/// How many more tasks of a leaf, and of each user in it, may hold a place.
+struct Left<'w> {
+    leaf: QueueId,
+    bounded: bool,
+    all: i64,
+    of_user: BTreeMap<&'w str, i64>,
+}
+
+impl<'w> Left<'w> {
+    fn new(world: &World, leaf: QueueId) -> Self {
+        let mut left = Left {
+            leaf,
+            bounded: false,
+            all: i64::MAX,
+            of_user: BTreeMap::new(),
+        };
+        for id in world.queues().path(leaf) {
+            let queue = world.queues().queue(id);
+            left.bounded |= queue.spec.bounds.bound_running();
+            if let Some(max) = queue.spec.bounds.running_max {
+                left.all = left.all.min(max.saturating_sub(queue.running) as i64);
+            }
+        }
+        left
+    }
+
+    /// How many of so many tasks of a class may, which are then no longer left.
+    fn take(&mut self, world: &'w World, class: ClassId, tasks: i64) -> i64 {
+        if !self.bounded {
+            return tasks;
+        }
+        let mut tasks = tasks.min(self.all);
+        if let Some(user) = world.classes().user(class) {
+            let leaf = self.leaf;
+            let left = self.of_user.entry(user);
+            let left = left.or_insert_with(|| user_left(world, leaf, user));
+            tasks = tasks.min(*left);
+            *left -= tasks;
+        }
+        self.all -= tasks;
+        tasks
+    }
+}
+
+fn user_left(world: &World, leaf: QueueId, user: &str) -> i64 {
+    let bound = |id: QueueId| {
+        let queue = world.queues().queue(id);
+        let running = queue.users.get(user).map_or(0, |tasks| tasks.running);
+        let max = queue.spec.bounds.user_running_max?;
+        Some(max.saturating_sub(running) as i64)
+    };
+    let bounds = world.queues().path(leaf).filter_map(bound);
+    bounds.min().unwrap_or(i64::MAX)
 }
 
 /// Rule 1 of the fair share: capacity of nodes that are up, plus what is

@@ -78,7 +78,8 @@ impl World {
     fn alter(&mut self, id: JobId, needs: Needs, tasks: &RangeSet) {
         let relents =
             (*needs.avoided != Avoided::default()).then(|| self.now + self.policy.avoid_ms);
-        let class = self.classes.intern(&needs, &Gang::ALONE);
+        let user = self.classes.user(self.jobs[&id].alone).map(str::to_string);
+        let class = self.classes.intern(&needs, &Gang::ALONE, user.as_deref());
         let job = &self.jobs[&id];
         let known = job.tasks.altered.get(&class);
         let own = class != job.alone;

@@ -12,6 +12,7 @@ use crate::ranges::RangeSet;
 use crate::rejected::Rejected;
 use crate::reservation::{Place, Reservation};
 use crate::resources::Resources;
+use crate::round::counts::Counts;
 use crate::round::feasible::{Taken, refusal, worst_cost_micro_eur};
 use crate::site::Node;
 use crate::sparse::Sparse;
@@ -31,6 +32,7 @@ impl World {
         self.check_plan(placements)?;
         self.check_gangs(placements)?;
         self.check_limits(placements)?;
+        self.check_bounds(placements)?;
         self.check_preemptions(preemptions)?;
         self.check_reservations(reservations.unwrap_or_default())?;
         let mut effects = Vec::new();
@@ -59,6 +61,24 @@ impl World {
                     return Err(Rejected::Unplaceable { task: *task, why });
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// No queue, and no user in one, comes to more tasks that hold a place than are allowed.
+    fn check_bounds(&self, placements: &[Placement]) -> Result<(), Rejected> {
+        let mut counts = Counts::new(self);
+        if !counts.are_bounded() {
+            return Ok(());
+        }
+        for Placement { task, .. } in placements {
+            let job = self.find_job(task.job)?;
+            if let Some((queue, reason)) = counts.reached(self, job.queue, job.alone, 1) {
+                let name = &self.queues.queue(queue).spec.name;
+                let why = format!("{name}: {}", reason.code());
+                return Err(Rejected::Unplaceable { task: *task, why });
+            }
+            counts.add(self, job.queue, job.alone, 1);
         }
         Ok(())
     }
@@ -215,6 +235,7 @@ impl World {
             job.tasks.active.insert(task.index, active);
         });
         self.hold(leaf, &resources, fixed, true);
+        self.count_user(task.job, 1, 0);
         self.touch_room(node);
         let entry = &mut self.nodes[node.index()];
         entry.held += &resources;
@@ -357,6 +378,7 @@ impl World {
         let resources = *job.resources_of(task.index);
         let (leaf, fixed) = (job.queue, !job.spec.preemptible);
         self.hold(leaf, &resources, fixed, false);
+        self.count_user(task.job, -1, 0);
         self.touch_room(active.node);
         let node = &mut self.nodes[active.node.index()];
         node.held -= &resources;

@@ -59,6 +59,12 @@ impl World {
             self.check_dependencies(job);
             self.check_gang(job);
             self.check_altered(job);
+            let user = self.class_user(job.queue, &self.batches[&job.batch].by);
+            let classes = [job.class, job.alone].into_iter();
+            for class in classes.chain(job.tasks.altered.keys().copied()) {
+                let theirs = self.classes.user(class);
+                assert_eq!(theirs, user.as_deref(), "{}: whose class", job.id);
+            }
             for (index, active) in &job.tasks.active {
                 let used = job.tasks.past.get(index).map_or(0, |past| past.attempts);
                 assert_eq!(used, active.attempt, "{}[{index}]: attempt number", job.id);
@@ -181,6 +187,8 @@ impl World {
             }
         }
         for queue in self.queues.iter() {
+            let users = self.users_of(queue.id);
+            assert_eq!(queue.users, users, "{}: users", queue.spec.name);
             let sum = Sums {
                 held: queue.held,
                 held_fixed: queue.held_fixed,

@@ -31,6 +31,8 @@ impl World {
         spec.submitters = change.submitters.clone().unwrap_or(spec.submitters);
         spec.guarantee = change.guarantee.unwrap_or(spec.guarantee);
         spec.limit = change.limit.unwrap_or(spec.limit);
+        spec.bounds = spec.bounds.with(&change.bounds);
+        let bounds_change = spec.bounds != queue.spec.bounds;
         let extended = &self.policy.extended_resources;
         check_spec(&spec, extended)?;
         if let Some(parent) = queue.parent {
@@ -44,6 +46,9 @@ impl World {
         queue.spec = spec;
         if let Some(reason) = &change.cordon {
             queue.cordoned = (!reason.is_empty()).then(|| reason.clone());
+        }
+        if bounds_change {
+            self.bounds_changed(id);
         }
         Ok(Vec::new())
     }
@@ -66,6 +71,7 @@ impl World {
                 queue.queued = queue.queued + now_queued - queued;
                 queue.waiting = queue.waiting + waiting - waited;
             }
+            self.count_user(id, 0, waiting as i64 - waited as i64);
         }
         let same_size = ready.size == after.size;
         if same_size && ready.tasks > 0 && after.tasks > 0 && before == pending {
@@ -97,15 +103,21 @@ impl World {
         if self.classes.gang(class).size == ready.size {
             return class;
         }
-        let next = self
-            .classes
-            .intern(&job.spec.needs, &job.spec.gang_of(ready.size));
+        let user = self.classes.user(class).map(str::to_string);
+        let gang = job.spec.gang_of(ready.size);
+        let next = self.classes.intern(&job.spec.needs, &gang, user.as_deref());
         self.classes.release(class);
         self.job_mut(id).class = next;
         next
     }
 
-    fn remove_pending(&mut self, leaf: QueueId, class: ClassId, job: &PendingJob, tasks: u64) {
+    pub(super) fn remove_pending(
+        &mut self,
+        leaf: QueueId,
+        class: ClassId,
+        job: &PendingJob,
+        tasks: u64,
+    ) {
         if tasks == 0 {
             return;
         }
@@ -118,7 +130,13 @@ impl World {
         }
     }
 
-    fn add_pending(&mut self, leaf: QueueId, class: ClassId, job: PendingJob, tasks: u64) {
+    pub(super) fn add_pending(
+        &mut self,
+        leaf: QueueId,
+        class: ClassId,
+        job: PendingJob,
+        tasks: u64,
+    ) {
         if tasks > 0 {
             let classes = &mut self.queues.queue_mut(leaf).pending;
             let entry = classes.entry(class).or_default();

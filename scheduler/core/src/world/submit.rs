@@ -58,6 +58,8 @@ impl World {
             });
         }
         self.check_queue_room(queue, spec)?;
+        let more = spec.jobs.iter().map(|job| u64::from(job.count)).sum();
+        self.check_user_room(queue, by, more)?;
         Ok(Submission::New(queue))
     }
 
@@ -150,10 +152,12 @@ impl World {
             .zip(first_job.0..)
             .map(|(job, id)| (job.name.as_str(), JobId(id)))
             .collect();
+        let user = self.class_user(queue, &self.batches[&batch].by);
+        let user = user.as_deref();
         for job in &spec.jobs {
             let id = ids[job.name.as_str()];
-            let alone = self.classes.intern(&job.needs, &Gang::ALONE);
-            let class = self.classes.intern(&job.needs, &job.gang());
+            let alone = self.classes.intern(&job.needs, &Gang::ALONE, user);
+            let class = self.classes.intern(&job.needs, &job.gang(), user);
             let entry = Job {
                 id,
                 batch,

@@ -56,6 +56,8 @@ pub enum Act {
         queued_max: Option<u16>,
         guarantee: Option<u8>,
         limit: Option<u8>,
+        /// Tasks that run, of all and of each user; 0 lifts.
+        tasks: (Option<u8>, Option<u8>),
     },
     /// A queue is added.
     NewQueue { parent: u8, name: u8 },
@@ -123,9 +125,9 @@ pub fn act() -> impl Strategy<Value = Act> {
         6 => (small(), prop::bool::weighted(0.3), vec((0u8..4, 0u8..12, 0u8..12, 0u8..3), 0..4), vec(0u8..4, 0..2))
             .prop_map(|(site, full, nodes, removed)| Act::Capacity { site, full, nodes, removed }),
         3 => (small(), small(), small()).prop_map(|(site, what, number)| Act::Site { site, what, number }),
-        3 => (small(), 0u8..6, prop::option::of(any::<bool>()), prop::option::weighted(0.1, any::<u16>()), bounds())
-            .prop_map(|(queue, weight, cordon, queued_max, (guarantee, limit))| {
-                Act::Queue { queue, weight, cordon, queued_max, guarantee, limit }
+        3 => (small(), 0u8..6, prop::option::of(any::<bool>()), prop::option::weighted(0.1, any::<u16>()), bounds(), tasks())
+            .prop_map(|(queue, weight, cordon, queued_max, (guarantee, limit), tasks)| {
+                Act::Queue { queue, weight, cordon, queued_max, guarantee, limit, tasks }
             }),
         2 => (small(), 0u8..6).prop_map(|(parent, name)| Act::NewQueue { parent, name }),
         1 => (0u8..8, 0u8..17, small(), 0u8..4)
@@ -141,6 +143,14 @@ fn bounds() -> impl Strategy<Value = (Option<u8>, Option<u8>)> {
     (
         prop::option::of(0u8..8),
         prop::option::weighted(0.3, 0u8..12),
+    )
+}
+
+/// Tasks that may run, of all and of each user.
+fn tasks() -> impl Strategy<Value = (Option<u8>, Option<u8>)> {
+    (
+        prop::option::weighted(0.3, 0u8..7),
+        prop::option::weighted(0.3, 0u8..5),
     )
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jeroboam_core::event::{Event, Placement, QueueChange, Selection, Verb};
 use jeroboam_core::ids::{BatchId, JobId, LeaseId, NodeId, QueueId, TaskId};
 use jeroboam_core::policy::Policy;
-use jeroboam_core::queue::Limit;
+use jeroboam_core::queue::{Limit, TaskBounds};
 use jeroboam_core::ranges::RangeSet;
 use jeroboam_core::resources::{CPU, Resources};
 use jeroboam_core::spec::BatchSpec;
@@ -98,6 +98,7 @@ impl Life {
                 queued_max,
                 guarantee,
                 limit,
+                tasks,
             } => Event::QueueChanged {
                 name: self.queue(*queue),
                 change: QueueChange {
@@ -112,6 +113,11 @@ impl Life {
                         limit.0[CPU] = Some(i64::from(cores) * 1_000);
                         limit
                     }),
+                    bounds: TaskBounds {
+                        running_max: tasks.0.map(u64::from),
+                        user_running_max: tasks.1.map(u64::from),
+                        user_queued_max: tasks.1.map(|max| u64::from(max) * 10),
+                    },
                 },
             },
             Act::NewQueue { parent, name } => {
@@ -166,7 +172,7 @@ impl Life {
         Event::BatchSubmitted {
             request_id: format!("r{request}"),
             digest: [jobs.len() as u8; 32],
-            by: "alice".into(),
+            by: ["alice", "bob"][(self.request / 3 % 2) as usize].into(),
             spec,
         }
     }

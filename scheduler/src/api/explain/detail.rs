@@ -11,6 +11,7 @@ use jeroboam_core::queue::Queue;
 use jeroboam_core::reason::{Refusal, WaitingReason};
 use jeroboam_core::reservation::Reservation;
 use jeroboam_core::resources::DIMENSIONS;
+use jeroboam_core::round::counts::Counts;
 use jeroboam_core::round::room::Room;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
@@ -30,7 +31,10 @@ pub(super) fn add(
 ) {
     let more = match reason {
         WaitingReason::Refused(Refusal::TooLarge) => world
-            .shortage(now, &job.spec.needs)
+            .shortage(
+                now,
+                job.needs_of(job.tasks.queued.first().unwrap_or_default()),
+            )
             .map(|found| shortage::text(world, &found)),
         WaitingReason::Refused(Refusal::Busy) => below_guarantee(world, job),
         WaitingReason::Gang => Some(gang(world, now, job)),
@@ -39,6 +43,7 @@ pub(super) fn add(
             Some(format!("`running_max` is {max}"))
         }
         WaitingReason::QueueLimit => limit(world, job, waiting),
+        WaitingReason::QueueRunningMax | WaitingReason::UserLimit => bound(world, job),
         WaitingReason::NonPreemptible => shielded(world, job),
         WaitingReason::HeldBack => held_back(world),
         // The others say all there is.
@@ -92,6 +97,27 @@ fn of(policy: &Policy, d: usize, amount: i64) -> String {
 /// Resources that a task of the job asks for.
 fn asked(job: &Job) -> impl Iterator<Item = usize> + '_ {
     (0..DIMENSIONS).filter(|d| job.resources()[*d] > 0)
+}
+
+/// The lowest queue whose bound on running tasks stands in the way, and what it is.
+fn bound(world: &World, job: &Job) -> Option<String> {
+    let size = u64::from(job.ready().size);
+    let (id, reason) = Counts::new(world).reached(world, job.queue, job.alone, size)?;
+    let queue = world.queues().queue(id);
+    let (name, bounds) = (&queue.spec.name, &queue.spec.bounds);
+    Some(
+        match (reason, bounds.running_max, bounds.user_running_max) {
+            (WaitingReason::UserLimit, _, Some(max)) => {
+                let by = &world.batches()[&job.batch].by;
+                let running = queue.users.get(by).map_or(0, |tasks| tasks.running);
+                format!("`{name}` lets a user run {max}, and {running} of `{by}` do")
+            }
+            (_, max, _) => {
+                let max = max.unwrap_or_default();
+                format!("`{name}` lets {max} run, and {} do", queue.running)
+            }
+        },
+    )
 }
 
 /// The lowest queue whose limit stands in the way, by how much, and what would help.

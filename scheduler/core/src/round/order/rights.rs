@@ -4,6 +4,7 @@
 use super::{Head, Order, is_about};
 use crate::ids::{ClassId, QueueId};
 use crate::job::Job;
+use crate::reason::WaitingReason;
 use crate::resources::{DIMENSIONS, Resources};
 use crate::round::barrier::{Work, keeps_out};
 use crate::round::share::fine;
@@ -102,6 +103,23 @@ impl Order<'_> {
             let held = self.charged[id.index()].plus(cost);
             !queues.queue(id).spec.limit.exceeded(&held, cost)
         })
+    }
+
+    /// True if the tasks of a head are not more than queues, and each user in them, may run.
+    pub fn within_bounds(&self, head: &Head) -> bool {
+        self.bound_reached(head.leaf, head.class).is_none()
+    }
+
+    /// Which bound keeps the next task or gang of a class from a place.
+    pub fn bound_reached(&self, leaf: QueueId, class: ClassId) -> Option<WaitingReason> {
+        let size = self.world.classes().gang(class).size;
+        let reached = self.counts.reached(self.world, leaf, class, size.into());
+        reached.map(|(_, reason)| reason)
+    }
+
+    /// True if more is given and kept than bounds above a class allow.
+    pub fn is_over_bounds(&self, leaf: QueueId, class: ClassId) -> bool {
+        self.counts.reached(self.world, leaf, class, 0).is_some()
     }
 
     /// True if what is charged is over a limit above work that is charged already; what
