@@ -11,6 +11,7 @@ use crate::output;
 pub struct Reservation {
     places: Vec<Place>,
     promised: Option<Instant>,
+    predicted_start: Option<Instant>,
     leaving: Vec<String>,
 }
 
@@ -33,6 +34,7 @@ impl Reservation {
         Self {
             places: kept.places.into_iter().map(place).collect(),
             promised: output::moment(kept.promised_ms),
+            predicted_start: output::moment(kept.predicted_start_ms),
             leaving: kept.leaving.into_iter().map(task).collect(),
         }
     }
@@ -44,10 +46,11 @@ impl Reservation {
             tasks => format!("{} at {} ({tasks} tasks)", place.node, place.site),
         };
         let places: Vec<String> = self.places.iter().map(place).collect();
-        let promised = self.promised.map(|Instant(ms)| output::ago(ms));
+        let told = |at: Option<Instant>| at.map(|Instant(ms)| output::ago(ms)).unwrap_or_default();
         vec![
             ("room kept on", places.join(", ")),
-            ("starts by", promised.unwrap_or_default()),
+            ("predicted start", told(self.predicted_start)),
+            ("starts by", told(self.promised)),
             ("leaving for it", self.leaving.join(", ")),
         ]
     }

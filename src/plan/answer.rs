@@ -6,7 +6,7 @@ use jeroboam_core::ids::{QueueId, TaskId};
 use jeroboam_core::policy::Policy;
 use jeroboam_core::ranges::RangeSet;
 use jeroboam_core::resources::{CPU, DISK, EXTENDED, GPU, MEMORY, Resources};
-use jeroboam_core::round::explain::Reasons;
+use jeroboam_core::round::explain::{Reasons, predicted_start, reservation_of};
 use jeroboam_core::round::share::Shares;
 use jeroboam_units::Bytes;
 use serde::Serialize;
@@ -35,6 +35,8 @@ struct Task<'b> {
     state: State,
     node: Option<&'b str>,
     reason: Option<&'static str>,
+    /// Seconds on the file's clock.
+    predicted_start: Option<serde_json::Number>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -206,6 +208,9 @@ fn tasks(built: &Built) -> Vec<Task<'_>> {
                 let job = *id;
                 reasons.of_task(TaskId { job, index }).code()
             });
+            let task = TaskId { job: *id, index };
+            let kept = reservation_of(&built.world, task).filter(|_| waits);
+            let start = kept.and_then(|kept| predicted_start(&built.world, built.now, kept));
             tasks.push(Task {
                 job: &stated.name,
                 index,
@@ -213,6 +218,7 @@ fn tasks(built: &Built) -> Vec<Task<'_>> {
                 state,
                 node,
                 reason,
+                predicted_start: start.map(|at| built.seconds(at)),
             });
         }
     }

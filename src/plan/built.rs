@@ -216,6 +216,16 @@ impl Built {
         }
     }
 
+    /// A moment of the World on the file's clock, in seconds.
+    pub fn seconds(&self, at: TimeMs) -> serde_json::Number {
+        let ms = self.state.now_ms + (at - self.now);
+        let decimal = serde_json::Number::from_f64(ms as f64 / 1_000.0);
+        match decimal {
+            Some(decimal) if ms % 1_000 != 0 => decimal,
+            _ => (ms / 1_000).into(),
+        }
+    }
+
     fn queue_name(&self, position: usize) -> String {
         self.world
             .queues()

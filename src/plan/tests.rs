@@ -140,6 +140,7 @@ fn the_answer_in_json() {
               "index": 0,
               "job": "j",
               "node": "n",
+              "predicted_start": null,
               "queue": "leaf",
               "reason": null,
               "state": "running"
@@ -148,6 +149,7 @@ fn the_answer_in_json() {
               "index": 1,
               "job": "j",
               "node": "n",
+              "predicted_start": null,
               "queue": "leaf",
               "reason": null,
               "state": "placed"
@@ -156,6 +158,7 @@ fn the_answer_in_json() {
               "index": 2,
               "job": "j",
               "node": "n",
+              "predicted_start": null,
               "queue": "leaf",
               "reason": null,
               "state": "placed"
@@ -164,6 +167,7 @@ fn the_answer_in_json() {
               "index": 0,
               "job": "k",
               "node": null,
+              "predicted_start": null,
               "queue": "leaf",
               "reason": "too-large",
               "state": "waiting"

@@ -195,6 +195,7 @@ pub fn explanation(task: Option<v1::Task>) -> v1::ExplainReply {
                 tasks: 2,
             }],
             promised_ms: MORNING_MS,
+            predicted_start_ms: MORNING_MS - 600_000,
             leaving: vec![v1::Task { job: 21, index: 3 }],
         }),
         ..Default::default()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jeroboam_core::event::Selection;
 use jeroboam_core::ids::{QueueId, TaskId};
 use jeroboam_core::job::{ActiveState, Job};
-use jeroboam_core::policy::Policy;
+use jeroboam_core::policy::{Discipline, Policy};
 use jeroboam_core::predict::{self, Bounds, Prediction};
 use jeroboam_core::ranges::RangeSet;
 use jeroboam_core::round::explain;
@@ -218,10 +218,14 @@ pub fn explain(line: &Words<'_>, world: &World, now: TimeMs) -> Vec<String> {
             step.key_milli,
         ));
     }
-    told.push(format!(
-        "  {} ahead in its queue",
-        explanation.ahead_in_leaf
-    ));
+    if let Some(start) = explanation.predicted_start {
+        told.push(format!("  starts {} from now", Span(start - now)));
+    }
+    let among = match world.policy().order {
+        Discipline::Fair => "its queue",
+        _ => "the line",
+    };
+    told.push(format!("  {} ahead in {among}", explanation.ahead));
     told
 }
 
@@ -253,6 +257,8 @@ pub fn policy(line: &Words<'_>, world: &World) -> Policy {
     for (key, text) in line.options() {
         match key {
             "placements_per_round_max" => policy.placements_per_round_max = line.parse(text),
+            "order" => policy.order = discipline(line, text),
+            "conservative_depth" => policy.conservative_depth = line.parse(text),
             "score_stranded" => policy.score_stranded = line.parse(text),
             "score_fill" => policy.score_fill = line.parse(text),
             "score_price" => policy.score_price = line.parse(text),
@@ -277,4 +283,12 @@ pub fn policy(line: &Words<'_>, world: &World) -> Policy {
         }
     }
     policy
+}
+
+fn discipline(line: &Words<'_>, name: &str) -> Discipline {
+    let mut all = Discipline::ALL.into_iter();
+    match all.find(|discipline| discipline.name() == name) {
+        Some(discipline) => discipline,
+        None => line.fail(&format!("no order `{name}`")),
+    }
 }

@@ -3,6 +3,7 @@
 use jeroboam_core::effect::Effect;
 use jeroboam_core::ids::{NodeId, TaskId};
 use jeroboam_core::job::{AttemptRecord, Outcome};
+use jeroboam_core::policy::Discipline;
 use jeroboam_core::ranges::RangeSet;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::resources::{CPU, DISK, EXTENDED, GPU, MEMORY, Resources};
@@ -111,8 +112,13 @@ pub fn decisions(plan: &Plan, world: &World) -> Vec<String> {
         } else {
             "reserved"
         };
+        // Under the fair order a reservation starts whenever there is room.
+        let when = match world.policy().order {
+            Discipline::Fair => String::new(),
+            _ => format!(" in {}", Span(reservation.promised - world.now())),
+        };
         told.push(format!(
-            "{how} for {}[{indexes}] {}",
+            "{how} for {}[{indexes}] {}{when}",
             reservation.job,
             places.join(" ")
         ));

@@ -14,10 +14,54 @@ const STANDING: [&str; 4] = ["cpu", "memory", "disk", "gpu"];
 /// reaches any bound.
 pub const NOT_RUN_MAX: u32 = 20;
 
+/// In which order waiting work goes, and who may pass while somebody has to wait.
+///
+/// All but the first know one line, over all queues: higher priority, then earlier
+/// submission, then id. Shares and guarantees play no part in them; limits do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Discipline {
+    /// By the fair share.
+    #[default]
+    Fair,
+    /// One line, in which nobody passes.
+    Fifo,
+    /// One line, whose first holds a reservation; others pass if they do not delay it
+    /// (Lifka 1995; Mu'alem and Feitelson 2001).
+    Easy,
+    /// One line, in which all hold reservations (Feitelson and Weil 1998).
+    Conservative,
+}
+
+impl Discipline {
+    /// Every one, the default first.
+    pub const ALL: [Discipline; 4] = [
+        Discipline::Fair,
+        Discipline::Fifo,
+        Discipline::Easy,
+        Discipline::Conservative,
+    ];
+
+    /// As files write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Discipline::Fair => "fair",
+            Discipline::Fifo => "fifo",
+            Discipline::Easy => "easy",
+            Discipline::Conservative => "conservative",
+        }
+    }
+}
+
 /// Everything that can be tuned; defaults are the shipped ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
+    /// In which order waiting work goes, and who may pass.
+    pub order: Discipline,
+    /// Tasks and gangs that hold a reservation under [`Discipline::Conservative`], at
+    /// most: the first that wait.
+    pub conservative_depth: u32,
     /// A round places at most this many tasks; the next one continues.
     pub placements_per_round_max: u32,
     /// Weight of room that would be stranded, beside `score_fill`'s.
@@ -75,6 +119,8 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Policy {
+            order: Discipline::Fair,
+            conservative_depth: 100,
             placements_per_round_max: 1_000,
             score_stranded: 4,
             score_fill: 1,
@@ -116,12 +162,18 @@ impl Policy {
     /// # Errors
     /// The first key out of bounds, with its place and remedy.
     pub fn validate(&self) -> Result<(), Rejected> {
-        let bounds: [(&str, i64, i64, i64); 21] = [
+        let bounds: &[(&str, i64, i64, i64)] = &[
             (
                 "placements_per_round_max",
                 self.placements_per_round_max.into(),
                 1,
                 1_000_000,
+            ),
+            (
+                "conservative_depth",
+                self.conservative_depth.into(),
+                1,
+                10_000,
             ),
             ("score_stranded", self.score_stranded, 0, 1_000),
             ("score_fill", self.score_fill, 0, 1_000),
@@ -194,7 +246,7 @@ impl Policy {
                 10_000 * HOUR_MS,
             ),
         ];
-        for (key, value, min, max) in bounds {
+        for &(key, value, min, max) in bounds {
             if !(min..=max).contains(&value) {
                 return Err(Rejected::bounds(
                     &format!("policy.{key}"),

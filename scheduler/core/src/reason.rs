@@ -174,7 +174,9 @@ impl WaitingReason {
             WaitingReason::HeldBack => {
                 "wait, or give a `walltime` that ends before the reserved room is needed"
             }
-            WaitingReason::OthersFirst => "wait; the queue's share decides (`jero queues`)",
+            WaitingReason::OthersFirst => {
+                "wait; its queue's share decides, or its place in the line (`jero queues`)"
+            }
         }
     }
 

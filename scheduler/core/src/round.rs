@@ -8,12 +8,16 @@
 //! is below its guarantee ([`reclaim`]), or room kept; last, guarantees that are still
 //! unserved are looked at.
 //!
+//! Where the policy knows one line instead of shares, that is gone along instead
+//! ([`backfill`]).
+//!
 //! What was decided comes back into the World as one event and is checked again
 //! there. The work of a round is bounded by the policy; what is left continues
 //! in the next.
 //!
 //! Not here: why a task waits, in words ([`explain`] recomputes that on demand).
 
+mod backfill;
 pub mod barrier;
 pub mod counts;
 pub mod explain;
@@ -29,6 +33,7 @@ pub mod share;
 use crate::event::{Event, Placement, Preemption};
 use crate::ids::{NodeId, TaskId};
 use crate::index::NodeIndex;
+use crate::policy::Discipline;
 use crate::reservation::Reservation;
 use crate::resources::Resources;
 use crate::soonest::Soonest;
@@ -90,12 +95,10 @@ pub fn plan_round(world: &mut World, now: TimeMs) -> Plan {
     }
     let (plan, edge) = world.with_caches(|world, index, soonest| {
         let mut round = Round::new(world, now, index, soonest);
-        round.renew_reservations();
-        let complete = round.place_in_order();
-        if complete {
-            round.serve_guarantees();
-        }
-        let edge = round.next_edge();
+        let (complete, edge) = match world.policy().order {
+            Discipline::Fair => round.go_by_shares(),
+            discipline => round.go_in_line(discipline),
+        };
         let plan = round.into_plan(complete);
         index.settle();
         (plan, edge)
@@ -151,6 +154,16 @@ impl<'w> Round<'w> {
             round.order.let_short_work_pass();
         }
         round
+    }
+
+    /// False if the bound came first; and when reservations change with time alone.
+    fn go_by_shares(&mut self) -> (bool, Option<TimeMs>) {
+        self.renew_reservations();
+        let complete = self.place_in_order();
+        if complete {
+            self.serve_guarantees();
+        }
+        (complete, self.next_edge())
     }
 
     /// Gives places until nobody who may go is left; false if the bound came first.

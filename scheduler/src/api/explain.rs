@@ -197,8 +197,8 @@ fn explain_queued(
         waiting.text = format!("{} until {at}", waiting.text);
     }
     reply.waiting = Some(waiting);
-    reply.reservation = detail::reservation(world, job, task.index);
-    reply.position = explanation.ahead_in_leaf + 1;
+    reply.reservation = detail::reservation(world, now, task);
+    reply.position = explanation.ahead + 1;
     reply.refusals = explanation
         .refusals
         .iter()

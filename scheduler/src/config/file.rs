@@ -4,7 +4,7 @@ use super::amounts::{self, Amounts};
 use super::error::{ConfigError, Step, Text};
 use super::{Config, DEFAULTS, Leases, LogFormat, Retention, SiteConfig, TlsFiles};
 use Step::{Entry, Key};
-use jeroboam_core::policy::Policy;
+use jeroboam_core::policy::{Discipline, Policy};
 use jeroboam_core::queue::{Limit, QueueSpec, TaskBounds};
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::resources::Resources;
@@ -49,6 +49,8 @@ section! { RetentionFile {
     log_bytes_max: Bytes,
 } }
 section! { PolicyFile {
+    order: Discipline,
+    conservative_depth: u32,
     grace: Span,
     lost_attempts_max: u32,
     avoid: Span,
@@ -231,6 +233,8 @@ fn typed(
 
 fn policy(file: PolicyFile, memory: Span) -> Policy {
     Policy {
+        order: file.order.expect(SHIPPED),
+        conservative_depth: file.conservative_depth.expect(SHIPPED),
         placements_per_round_max: file.placements_per_round_max.expect(SHIPPED),
         score_stranded: file.score_stranded.expect(SHIPPED),
         score_fill: file.score_fill.expect(SHIPPED),

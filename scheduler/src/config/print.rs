@@ -89,6 +89,12 @@ impl Config {
         let policy = &self.policy;
         write!(
             f,
+            " policy.order={} policy.conservative_depth={}",
+            policy.order.name(),
+            policy.conservative_depth
+        )?;
+        write!(
+            f,
             " policy.grace={} policy.lost_attempts_max={} policy.avoid={} policy.queued_max={} policy.placements_per_round_max={}",
             Span(policy.grace_ms),
             policy.lost_attempts_max,

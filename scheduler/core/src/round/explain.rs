@@ -7,6 +7,8 @@ use super::room::Room;
 use super::share::fine;
 use crate::ids::{ClassId, QueueId, SiteId, TaskId};
 use crate::job::Job;
+use crate::policy::Discipline;
+use crate::queue::Queue;
 use crate::reason::{Refusal, WaitingReason};
 use crate::rejected::Rejected;
 use crate::reservation::Reservation;
@@ -25,8 +27,10 @@ pub struct Explanation {
     pub refusals: BTreeMap<(SiteId, Refusal), u32>,
     /// From below the root down to the leaf.
     pub path: Vec<Step>,
-    /// Tasks that go before it in its own leaf.
-    pub ahead_in_leaf: u64,
+    /// Tasks that go before it: in its own leaf, or in the one line of all.
+    pub ahead: u64,
+    /// When it will start, if room is kept for it ([`predicted_start`]).
+    pub predicted_start: Option<TimeMs>,
 }
 
 /// One level of the fair-share order.
@@ -76,17 +80,52 @@ pub fn explain(world: &World, now: TimeMs, task: TaskId) -> Result<Explanation, 
         reason: reasons.of_task(task),
         refusals: refusals(world, now, job.needs_of(task.index)),
         path,
-        ahead_in_leaf: ahead_in_leaf(world, job, task.index),
+        ahead: ahead(world, job, task.index),
+        predicted_start: reservation_of(world, task)
+            .and_then(|reservation| predicted_start(world, now, reservation)),
     })
 }
 
-/// Queued tasks of the leaf that go before one of a job.
-fn ahead_in_leaf(world: &World, job: &Job, index: u32) -> u64 {
-    let leaf = world.queues().queue(job.queue);
+/// When the tasks of a reservation will start, by the walltime limits of what runs: sooner
+/// if something ends early; `None` where its places will not have room as things are.
+pub fn predicted_start(world: &World, now: TimeMs, reservation: &Reservation) -> Option<TimeMs> {
+    if !by_shares(world) {
+        // Brought forward in every round; others may be reserved before it.
+        return Some(reservation.promised.max(now));
+    }
+    let job = world.jobs().get(&reservation.job)?;
+    let needs = job.needs_of(*reservation.tasks.first()?);
+    let room = Room::new(world, now);
+    let mut places = reservation.places.iter();
+    places.try_fold(now, |latest, place| {
+        let need = needs.resources.times(place.tasks.into());
+        let (at, _) = room.earliest(needs, &need, place.node)?;
+        Some(latest.max(at))
+    })
+}
+
+/// The room that is kept for a task.
+pub fn reservation_of(world: &World, task: TaskId) -> Option<&Reservation> {
+    world
+        .reservations()
+        .iter()
+        .find(|reservation| reservation.job == task.job && reservation.tasks.contains(&task.index))
+}
+
+/// False where there is one line of all.
+fn by_shares(world: &World) -> bool {
+    world.policy().order == Discipline::Fair
+}
+
+/// Queued tasks that go before one of a job: of its leaf, or of the one line.
+fn ahead(world: &World, job: &Job, index: u32) -> u64 {
     let mine = job.pending();
-    let earlier = leaf
-        .pending
-        .values()
+    let counts = |queue: &&Queue| queue.id == job.queue || !by_shares(world);
+    let earlier = world
+        .queues()
+        .iter()
+        .filter(counts)
+        .flat_map(|queue| queue.pending.values())
         .flat_map(|pending| &pending.jobs)
         .filter(|other| **other < mine);
     let others: u64 = earlier
@@ -124,10 +163,7 @@ impl<'w> Reasons<'w> {
 
     /// The one reason why a queued task waits.
     pub fn of_task(&mut self, task: TaskId) -> WaitingReason {
-        let mine = |reservation: &&Reservation| {
-            reservation.job == task.job && reservation.tasks.contains(&task.index)
-        };
-        match self.world.reservations().iter().find(mine) {
+        match reservation_of(self.world, task) {
             Some(reservation) if reservation.freed => WaitingReason::Preempting,
             Some(_) => WaitingReason::Reserved,
             None => {
@@ -170,7 +206,7 @@ impl<'w> Reasons<'w> {
             | WaitingReason::NonPreemptible
             | WaitingReason::HeldBack
             | WaitingReason::OthersFirst
-                if !self.order.may_start(&head, job) =>
+                if by_shares(self.world) && !self.order.may_start(&head, job) =>
             {
                 WaitingReason::BeyondGuarantee
             }
@@ -204,7 +240,9 @@ impl<'w> Reasons<'w> {
             return WaitingReason::QueueLimit;
         }
         match self.room.probe(&self.order, leaf, class) {
-            Err(WaitingReason::Refused(Refusal::Busy)) if self.is_shut_out(&work) => {
+            Err(WaitingReason::Refused(Refusal::Busy))
+                if by_shares(self.world) && self.is_shut_out(&work) =>
+            {
                 WaitingReason::NonPreemptible
             }
             Err(reason) => reason,

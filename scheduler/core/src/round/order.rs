@@ -535,7 +535,7 @@ impl<'a> Order<'a> {
     }
 
     /// The tasks of a job that go next at once.
-    fn unit(&self, job: &Job, class: ClassId) -> Option<Vec<u32>> {
+    pub(super) fn unit(&self, job: &Job, class: ClassId) -> Option<Vec<u32>> {
         let size = self.world.classes().gang(class).size;
         let nothing = RangeSet::default();
         let taken = self.taken.get(&job.id).unwrap_or(&nothing);

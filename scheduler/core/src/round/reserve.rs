@@ -79,7 +79,7 @@ impl Round<'_> {
     }
 
     /// A reservation of the World, if those it is for still wait.
-    fn booking(&self, reservation: &Reservation) -> Option<Booking> {
+    pub(super) fn booking(&self, reservation: &Reservation) -> Option<Booking> {
         let job = self.world.jobs().get(&reservation.job)?;
         let size = reservation.tasks.len() as u32;
         let whole = size == 1 || u64::from(size) == job.tasks.gang.len();

@@ -468,7 +468,11 @@ impl<'w> Room<'w> {
 
     /// What runs on a node, by when it ends at the latest.
     fn ends(&self, node: &Node) -> Vec<(TimeMs, Resources)> {
-        let grace_ms = self.world.policy().grace_ms;
+        self.ends_with(node, self.world.policy().grace_ms)
+    }
+
+    /// The same, where what was told to end is taken to be gone after so long.
+    pub(super) fn ends_with(&self, node: &Node, grace_ms: i64) -> Vec<(TimeMs, Resources)> {
         let of = |task: &TaskId| {
             let stays = !self.victims.contains(task);
             let end = latest_end(self.world, node, task).filter(|_| stays);

@@ -4,14 +4,15 @@
 //! What is listed is bounded, and told to be cut.
 
 use crate::convert::shortage;
-use jeroboam_core::ids::{NodeId, QueueId};
+use jeroboam_core::ids::{NodeId, QueueId, TaskId};
 use jeroboam_core::job::{ActiveState, Job, StopWhy};
-use jeroboam_core::policy::Policy;
+use jeroboam_core::policy::{Discipline, Policy};
 use jeroboam_core::queue::Queue;
 use jeroboam_core::reason::{Refusal, WaitingReason};
 use jeroboam_core::reservation::Reservation;
 use jeroboam_core::resources::DIMENSIONS;
 use jeroboam_core::round::counts::Counts;
+use jeroboam_core::round::explain;
 use jeroboam_core::round::room::Room;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
@@ -55,9 +56,9 @@ pub(super) fn add(
 }
 
 /// The room that is kept for a task, if any is.
-pub(super) fn reservation(world: &World, job: &Job, index: u32) -> Option<v1::Reservation> {
-    let mine = |kept: &&Reservation| kept.job == job.id && kept.tasks.contains(&index);
-    let kept = world.reservations().iter().find(mine)?;
+pub(super) fn reservation(world: &World, now: TimeMs, task: TaskId) -> Option<v1::Reservation> {
+    let kept = explain::reservation_of(world, task)?;
+    let predicted = explain::predicted_start(world, now, kept);
     let place = |place: &jeroboam_core::reservation::Place| {
         let node = world.node(place.node);
         v1::ReservedPlace {
@@ -69,6 +70,7 @@ pub(super) fn reservation(world: &World, job: &Job, index: u32) -> Option<v1::Re
     Some(v1::Reservation {
         places: kept.places.iter().map(place).collect(),
         promised_ms: kept.promised.0,
+        predicted_start_ms: predicted.map_or(0, |at| at.0),
         leaving: leaving(world, kept),
     })
 }
@@ -181,6 +183,10 @@ fn guaranteed<'w>(world: &'w World, job: &Job) -> Option<(&'w Queue, usize)> {
 }
 
 fn below_guarantee(world: &World, job: &Job) -> Option<String> {
+    if world.policy().order != Discipline::Fair {
+        // Nothing is taken back in one line of all.
+        return None;
+    }
     let (queue, d) = guaranteed(world, job)?;
     let policy = world.policy();
     Some(format!(
