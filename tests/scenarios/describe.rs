@@ -96,7 +96,7 @@ fn job(job: &Job, world: &World) -> String {
     format!(
         "{} {} in {queue}: {}",
         job.id,
-        job.spec.name,
+        job.name,
         parts.join(", ")
     )
 }
