@@ -2,7 +2,8 @@
 //!
 //! `closed` systems have nothing arriving and nothing ending; they must come to rest, and
 //! at rest no rule may have anything left to do (`verdict`, `claim`). In `dynamic` ones work
-//! arrives and ends, nodes go and bounds change; nobody may starve. Every system has a seed, which a failure prints; `FUZZ_FROM=seed FUZZ_SEEDS=1` runs it alone, and
+//! arrives and ends, nodes go and bounds change; nobody may starve. `starving` ones are never without
+//! work, `sharing` is about what shares promise. Every system has a seed, which a failure prints; `FUZZ_FROM=seed FUZZ_SEEDS=1` runs it alone, and
 //! `FUZZ_SEEDS=10000` many. `properties` is where any order of events is tried.
 
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -19,6 +20,10 @@ mod dice;
 mod dynamic;
 #[path = "systems/make.rs"]
 mod make;
+#[path = "systems/sharing.rs"]
+mod sharing;
+#[path = "systems/starving.rs"]
+mod starving;
 #[path = "systems/system.rs"]
 mod system;
 #[path = "systems/verdict.rs"]
@@ -75,4 +80,41 @@ fn systems_in_motion_starve_nobody() {
     every_seed(ONCE, 25, |seed| {
         dynamic::live(&mut dice::Dice::new(seed));
     });
+}
+
+/// Work never stops coming: whoever is first in its leaf starts in the end, gangs and wide work too.
+#[test]
+fn the_first_of_a_leaf_is_not_overtaken_without_limit() {
+    every_seed([], 4, |seed| {
+        starving::live(&mut dice::Dice::new(seed));
+    });
+}
+
+/// Each queue has the part of the pool that its weight says, to within one task, where everybody is about all
+/// that it asks for. How many are off elsewhere, and who envies whom, is told (`--nocapture`).
+#[test]
+fn nobody_gains_by_leaving_the_pool() {
+    for even in [true, false] {
+        let told = std::sync::Mutex::new(sharing::Counted::default());
+        every_seed([], 300, |seed| {
+            let mut counted = *told.lock().unwrap();
+            sharing::nobody_gains_by_leaving(&mut dice::Dice::new(seed), even, &mut counted);
+            *told.lock().unwrap() = counted;
+        });
+        println!("even {even}: {:?}", told.lock().unwrap());
+    }
+}
+
+/// With one resource nobody's entitlement falls where there is more of it; how often it does with several is told.
+#[test]
+fn more_room_takes_nothing_from_anybody() {
+    for several in [false, true] {
+        let told = std::sync::Mutex::new(sharing::Falls::default());
+        every_seed([], 300, |seed| {
+            let mut falls = *told.lock().unwrap();
+            sharing::more_room_takes_nothing(&mut dice::Dice::new(seed), several, &mut falls);
+            *told.lock().unwrap() = falls;
+        });
+        println!("several {several}: {:?}", told.lock().unwrap());
+    }
 }
