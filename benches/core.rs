@@ -323,6 +323,7 @@ fn node(number: u32, [cores, memory, gpus]: [i64; 3]) -> NodeReport {
         cluster: "c".into(),
         coe: Coe::Process,
         kernel: String::new(),
+        runtimes: Vec::new(),
         capacity: Resources::of(cores * 1_000, memory * 1_024, 0, gpus),
         labels: BTreeMap::new(),
         taints: BTreeSet::new(),

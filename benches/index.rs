@@ -310,6 +310,7 @@ fn node(number: u32, kind: u32, rng: &mut ChaCha8Rng) -> NodeReport {
         cluster: "c".into(),
         coe: Coe::Process,
         kernel: String::new(),
+        runtimes: Vec::new(),
         capacity: Resources::of(i64::from(cores) * 1_000, memory, 500_000, gpu),
         labels: labels.into(),
         taints: BTreeSet::new(),
@@ -367,7 +368,7 @@ fn job(number: usize, size: &Size, rng: &mut ChaCha8Rng) -> JobSpec {
         tolerations: BTreeSet::new(),
         sites,
         sites_excluded: BTreeSet::new(),
-        avoided: Default::default(),
+        ..Needs::new(Resources::ZERO, 0)
     };
     JobSpec::new(format!("work{number}"), needs)
 }

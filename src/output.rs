@@ -172,6 +172,15 @@ pub fn plain(text: &str) -> String {
         .collect()
 }
 
+/// A level of isolation by its name in files.
+pub fn isolation(level: v1::Isolation) -> &'static str {
+    match level {
+        v1::Isolation::Shared => "shared",
+        v1::Isolation::Sandbox => "sandbox",
+        v1::Isolation::Kernel => "kernel",
+    }
+}
+
 /// The present moment.
 pub fn now_ms() -> i64 {
     let since = SystemTime::now()

@@ -5,15 +5,14 @@
 //! scheduling rule is written here. File and answer are a stable interface,
 //! described in `docs/plan-state.md`.
 //!
-//! Nothing here talks to a scheduler, reads a clock or writes a file. What the
-//! core cannot do yet (guarantees, limits, gangs, preemption) is refused by name
-//! and place, never passed over.
+//! Nothing here talks to a scheduler, reads a clock or writes a file.
 //!
-//! `predicted` runs the same core forward, to when a waiting task would start; `state` (with `job` and `amounts`) reads the file, `built` makes the World and keeps its answers,
+//! `predicted` runs the same core forward, to when a waiting task would start; `state` (with `job`, `apart` and `amounts`) reads the file, `built` makes the World and keeps its answers,
 //! `answer` prints them. Entry point: [`run`].
 
 mod amounts;
 mod answer;
+mod apart;
 mod built;
 mod job;
 mod predicted;

@@ -59,7 +59,8 @@ pub enum Verb {
     /// Creates a queue below an existing one
     #[command(after_help = "Examples:
   jero queue create cms.higgs.alice --weight 2 --submitters alice,bob
-  jero queue create cms --guarantee cpu=100,memory=400GiB --limit gpu=8")]
+  jero queue create cms --guarantee cpu=100,memory=400GiB --limit gpu=8
+  jero queue create medical --isolation kernel")]
     Create(Settings),
     /// Changes what is given of a queue
     #[command(
@@ -125,6 +126,13 @@ pub struct Settings {
     /// What it may hold at most, with those below it: gpu=8,cpu=none, or none
     #[arg(long, value_name = "AMOUNTS")]
     limit: Option<Bounds>,
+    /// How far jobs that are submitted here and below are kept apart from other tenants, at least
+    #[arg(long, value_name = "LEVEL")]
+    isolation: Option<Level>,
+    /// Its work is kept apart from that of its siblings where isolation is asked for; a queue
+    /// at the top is a tenant in any case. Only while no batch of it is in memory
+    #[arg(long, value_name = "BOOL")]
+    tenant: Option<bool>,
     #[command(flatten)]
     common: Common,
 }
@@ -138,6 +146,27 @@ impl Settings {
             user_queued_max: self.user_queued_max,
         };
         (bounds != v1::TaskBounds::default()).then_some(bounds)
+    }
+}
+
+/// How far work is kept apart from other tenants.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Level {
+    /// One kernel for all
+    Shared,
+    /// A kernel boundary around each container
+    Sandbox,
+    /// A kernel that no other tenant uses or has used
+    Kernel,
+}
+
+impl Level {
+    fn wire(self) -> v1::Isolation {
+        match self {
+            Level::Shared => v1::Isolation::Shared,
+            Level::Sandbox => v1::Isolation::Sandbox,
+            Level::Kernel => v1::Isolation::Kernel,
+        }
     }
 }
 
@@ -234,6 +263,8 @@ async fn set_given(settings: Settings) -> Result<(), Failure> {
         weight: settings.weight,
         queued_max: settings.queued_max,
         submitters: settings.submitters.map(|names| v1::Submitters { names }),
+        isolation: settings.isolation.map(|level| level.wire().into()),
+        tenant: settings.tenant,
         name: settings.name.clone(),
         ..Default::default()
     };
@@ -243,14 +274,15 @@ async fn set_given(settings: Settings) -> Result<(), Failure> {
         let guarantee = settings.guarantee;
         request.guarantee = guarantee.map(|given| given.guarantee(before.guarantee));
         request.limit = settings.limit.map(|given| given.limit(before.limit));
-    } else if let (None, None, None, None) = (
+    } else if let (None, None, None, None, None, None) = (
         settings.weight,
         settings.queued_max,
         request.submitters.as_ref(),
         bounds,
+        settings.isolation,
+        settings.tenant,
     ) {
-        let remedy =
-            "give --weight, --guarantee, --limit, --submitters or one of the bounds (`--help`)";
+        let remedy = "give --weight, --guarantee, --limit, --submitters, --isolation or one of the other bounds (`--help`)";
         return Err(Failure::input("nothing was given to set", remedy));
     }
     set(request, &settings.common).await
@@ -266,6 +298,11 @@ async fn create(settings: Settings) -> Result<(), Failure> {
         weight: settings.weight,
         queued_max: settings.queued_max.unwrap_or(0),
         submitters: settings.submitters.unwrap_or_default(),
+        isolation: settings
+            .isolation
+            .map_or(v1::Isolation::Shared, Level::wire)
+            .into(),
+        tenant: settings.tenant.unwrap_or(false),
     };
     let queue = scheduler
         .answer(scheduler.client().create_queue(request))

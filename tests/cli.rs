@@ -161,16 +161,16 @@ fn a_refused_submission_is_shown_in_the_batch_file() {
     let here = directory.path();
     let queue = "[[queue]]\nname = \"cms\"\nsubmitters = [\"*\"]\n";
     let scheduler = scheduler::Scheduler::start(here, "scheduler", queue);
-    let batch = "queue: cms\ndefaults: {run: 'true'}\njobs:\n  - name: one\n  - name: two\n    isolation: kernel\n";
+    let batch = "queue: cms\ndefaults: {run: 'true'}\njobs:\n  - name: one\n  - name: two\n    resources: {fpga: 1}\n";
     std::fs::write(here.join("batch.yaml"), batch).unwrap();
     let output = run(here, &scheduler.address, &["submit", "batch.yaml"]);
     expect![[r#"
-        jero: refused (INVALID): the isolation `kernel` is not there yet
-          at: jobs[1].isolation, job `two`
-          in: batch.yaml:6:16
-             6 |     isolation: kernel
-               |                ^
-          do: leave it at `shared` and trust the queue's other users, or wait for a later release
+        jero: refused (INVALID): there is no resource `fpga`
+          at: jobs[1].resources.fpga, job `two`
+          in: batch.yaml:6:23
+             6 |     resources: {fpga: 1}
+               |                       ^
+          do: name it under `policy.extended_resources` of the scheduler's file
         exit 4
     "#]]
     .assert_eq(&told(&output));
@@ -220,7 +220,7 @@ fn refusals_and_unreachable_schedulers_have_their_exit_codes() {
     .assert_eq(&jero(&["queues", "--token-file", "absent"]));
     expect![[r#"
         jero: nothing was given to set
-          do: give --weight, --guarantee, --limit, --submitters or one of the bounds (`--help`)
+          do: give --weight, --guarantee, --limit, --submitters, --isolation or one of the other bounds (`--help`)
         exit 2
     "#]]
     .assert_eq(&jero(&["queue", "set", "cms"]));

@@ -8,6 +8,7 @@
 //! Gauges of the state are refreshed by the driver on its own thread, so their
 //! cost is bounded: in series by [`QUEUES_MAX`], in work by [`LOOKS_MAX`].
 
+mod kernels;
 mod waiting;
 
 use crate::state::State;
@@ -100,6 +101,9 @@ metrics! {
     "site_nodes_over_committed" Gauge ("site") "Nodes on which more is held than they have now.";
     "site_quarantined" Gauge ("site") "1 while the site is in quarantine because it failed whatever it started.";
     "site_nodes_quarantined" Gauge ("site") "Nodes in quarantine because they failed whatever they started.";
+    "kernels" Gauge ("use") "Kernels of nodes by who has used them since they booted: `unused`, `one` tenant, `several`, or one that has it `alone`.";
+    "kernel_wanted_tasks" Gauge ("queue") "Queued tasks of a tenant that wait for a kernel that nobody else has used.";
+    "kernel_wanted" Gauge ("queue, resource") "What those tasks ask for: cores, bytes, GPUs.";
     "quarantines_total" Counter ("what") "Quarantines begun, of a `node` or a whole `site`.";
     "batches" Gauge ("") "Batches in memory.";
     "jobs" Gauge ("") "Jobs in memory.";
@@ -268,6 +272,7 @@ pub fn record_state(state: &State, now: TimeMs) {
         if world.nodes().len() + world.queues().len() <= LOOKS_MAX {
             record_world(world, &Shares::new(world, now));
             record_nodes(world);
+            kernels::record(world, now);
         }
         waiting::record(world, now);
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jeroboam_core::ids::{QueueId, TaskId};
+use jeroboam_core::job::Active;
 use jeroboam_core::policy::Policy;
 use jeroboam_core::ranges::RangeSet;
 use jeroboam_core::resources::{CPU, DISK, EXTENDED, GPU, MEMORY, Resources};
@@ -34,6 +35,10 @@ struct Task<'b> {
     queue: &'b str,
     state: State,
     node: Option<&'b str>,
+    /// Null: the engine's own, or none.
+    runtime: Option<&'b str>,
+    /// No other tenant gets a place on the same kernel.
+    alone: bool,
     reason: Option<&'static str>,
     /// Seconds on the file's clock.
     predicted_start: Option<serde_json::Number>,
@@ -217,6 +222,8 @@ fn tasks(built: &Built) -> Vec<Task<'_>> {
                 queue: &built.state.queues[stated.queue].name,
                 state,
                 node,
+                runtime: active.map(Active::runtime).filter(|name| !name.is_empty()),
+                alone: active.is_some_and(Active::is_alone),
                 reason,
                 predicted_start: start.map(|at| built.seconds(at)),
             });

@@ -4,6 +4,8 @@
 //! World they go by their positions. A past longer than sixteen half-lives of the
 //! usage is shortened to that: more of it cannot be told from none.
 
+mod kernels;
+
 use std::collections::BTreeMap;
 
 use jeroboam_core::event::{Event, Placement, QueueChange};
@@ -116,7 +118,21 @@ impl Built {
             };
             self.apply(now, &event, at, found)?;
         }
-        (0..self.state.queues.len()).try_for_each(|queue| self.create(now, queue, found).map(drop))
+        let queues = 0..self.state.queues.len();
+        queues
+            .clone()
+            .try_for_each(|queue| self.create(now, queue, found).map(drop))?;
+        self.use_kernels(now, found)?;
+        // Whoever has used a kernel did not have to be kept apart then.
+        queues.into_iter().try_for_each(|position| {
+            let queue = &self.state.queues[position];
+            let change = QueueChange {
+                isolation: Some(queue.isolation),
+                ..QueueChange::default()
+            };
+            let (at, name) = (queue.at, self.queue_name(position));
+            self.apply(now, &Event::QueueChanged { name, change }, at, found)
+        })
     }
 
     fn open_site(
@@ -150,7 +166,8 @@ impl Built {
             name: node.name.clone(),
             cluster: node.cluster.clone(),
             coe: Coe::Process,
-            kernel: String::new(),
+            kernel: node.kernel.clone(),
+            runtimes: node.runtimes.clone(),
             capacity: node.capacity,
             labels: node.labels.clone(),
             taints: node.taints.clone(),
@@ -173,6 +190,7 @@ impl Built {
         let spec = QueueSpec {
             queued_max: Some(u64::MAX),
             submitters: ["*".to_owned()].into(),
+            tenant: self.state.queues[position].tenant,
             ..QueueSpec::new(name.clone(), weight)
         };
         self.apply(now, &Event::QueueCreated(spec), at, found)?;
@@ -299,6 +317,8 @@ impl Built {
                     sites: named(&job.sites),
                     sites_excluded: named(&job.sites_excluded),
                     avoided: self.avoided(job).into(),
+                    isolation: job.isolation,
+                    tenant: None,
                 },
             )
         }
@@ -340,6 +360,7 @@ impl Built {
                 index: index as u32,
             },
             node: NodeId(self.state.jobs[position].running[index].node as u32),
+            way: None,
         };
         let event = Event::PlanCommitted {
             placements: indexes.clone().map(placement).collect(),

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jeroboam_core::isolation::Isolation;
 use jeroboam_core::policy::Policy;
 use jeroboam_core::resources::Resources;
 use jeroboam_core::spec::{TASKS_PER_BATCH_MAX, Taint, WALLTIME_MAX_MS, Within};
 
 use super::amounts::{self, Rounded};
+use super::apart;
 use super::state;
 use crate::batch_file::faults::Found;
 use crate::batch_file::fields::{self, Fields};
@@ -14,7 +16,7 @@ use crate::batch_file::gang;
 use crate::batch_file::nearest;
 use crate::batch_file::tree::{At, Node as Tree, Value};
 
-const JOB_FIELDS: [&str; 18] = [
+const JOB_FIELDS: [&str; 19] = [
     "name",
     "queue",
     "user",
@@ -29,6 +31,7 @@ const JOB_FIELDS: [&str; 18] = [
     "sites",
     "sites_excluded",
     "nodes_avoided",
+    "isolation",
     "tolerations",
     "submit",
     "walltime",
@@ -84,6 +87,7 @@ pub struct Job {
     pub sites_excluded: BTreeSet<String>,
     /// Positions of nodes where it failed, and is not to go again.
     pub avoided: BTreeSet<usize>,
+    pub isolation: Isolation,
     pub submit_ms: i64,
     pub walltime_ms: i64,
     /// Of its first tasks, in order.
@@ -179,6 +183,7 @@ pub fn read(node: &Tree, known: &Known<'_>, found: &mut Found) -> Option<Job> {
         sites: read_sites(&fields, "sites", known, found),
         sites_excluded: read_sites(&fields, "sites_excluded", known, found),
         avoided: read_avoided(&fields, known, found),
+        isolation: apart::isolation(fields.take("isolation"), found),
         submit_ms,
         walltime_ms: read_walltime(&fields, found)?,
         running,

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jeroboam_core::isolation::{Isolation, Runtime};
 use jeroboam_core::policy::Policy;
 use jeroboam_core::queue::{Limit, TaskBounds};
 use jeroboam_core::resources::Resources;
 use jeroboam_core::spec::Taint;
 
 use super::amounts::{Rounded, resource_map, resources, sum_up, taints};
+use super::apart;
 use super::job::{self, Job};
 use crate::batch_file::faults::Found;
 use crate::batch_file::fields::{self, Fields};
@@ -16,8 +18,18 @@ use crate::batch_file::nearest;
 use crate::batch_file::tree::{At, Node as Tree, Value};
 
 const STATE_FIELDS: [&str; 5] = ["now", "policy", "nodes", "queues", "jobs"];
-const NODE_FIELDS: [&str; 6] = ["name", "site", "cluster", "resources", "labels", "taints"];
-const QUEUE_FIELDS: [&str; 7] = [
+const NODE_FIELDS: [&str; 9] = [
+    "name",
+    "site",
+    "cluster",
+    "resources",
+    "labels",
+    "taints",
+    "kernel",
+    "runtimes",
+    "used_by",
+];
+const QUEUE_FIELDS: [&str; 9] = [
     "name",
     "parent",
     "weight",
@@ -25,6 +37,8 @@ const QUEUE_FIELDS: [&str; 7] = [
     "limit",
     "running_max",
     "user_running_max",
+    "isolation",
+    "tenant",
 ];
 
 /// Of the site and cluster that a node does not name.
@@ -51,6 +65,11 @@ pub struct Node {
     pub capacity: Resources,
     pub labels: BTreeMap<String, String>,
     pub taints: BTreeSet<Taint>,
+    /// Nodes of the same one share it.
+    pub kernel: String,
+    pub runtimes: Vec<Runtime>,
+    /// Queues that have used its kernel, as far as there are such queues.
+    pub used_by: Vec<(At, usize)>,
 }
 
 /// A queue of the file.
@@ -64,6 +83,8 @@ pub struct Queue {
     pub guarantee: Resources,
     pub limit: Limit,
     pub bounds: TaskBounds,
+    pub isolation: Isolation,
+    pub tenant: bool,
 }
 
 /// Reads a state; `None` where its shape is wrong.
@@ -77,7 +98,7 @@ pub fn read(root: &Tree, found: &mut Found) -> Option<State> {
         None => Policy::default(),
     };
     let entries = list(&fields, "nodes", found);
-    let nodes: Vec<Node> = entries
+    let mut nodes: Vec<Node> = entries
         .iter()
         .filter_map(|node| read_node(node, &policy, found))
         .collect();
@@ -92,6 +113,9 @@ pub fn read(root: &Tree, found: &mut Found) -> Option<State> {
         "queue",
         found,
     );
+    for (node, entry) in nodes.iter_mut().zip(entries) {
+        node.used_by = apart::used_by(entry, &queue_positions, found);
+    }
     let known = job::Known {
         now_ms,
         policy: &policy,
@@ -259,6 +283,12 @@ fn read_node(node: &Tree, policy: &Policy, found: &mut Found) -> Option<Node> {
         cluster: text("cluster", found)?,
         capacity: resources(&fields, "node", policy, Rounded::Down, found)?,
         taints: taints(fields.take("taints"), found),
+        kernel: match fields.take("kernel") {
+            Some(node) => node.text(found)?,
+            None => format!("of {name}"),
+        },
+        runtimes: apart::runtimes(fields.take("runtimes"), policy, found),
+        used_by: Vec::new(),
         labels,
         name,
     })
@@ -290,6 +320,9 @@ fn read_queues(entries: &[Tree], policy: &Policy, found: &mut Found) -> Vec<Queu
         let parent = fields
             .take("parent")
             .map(|node| (node.at, node.text(found)));
+        let tenant = fields
+            .take("tenant")
+            .and_then(|node| fields::truth(node, found));
         parents.push(parent);
         let (at, parent, weight) = (node.at, None, weight.flatten().unwrap_or(1));
         queues.push(Queue {
@@ -304,6 +337,8 @@ fn read_queues(entries: &[Tree], policy: &Policy, found: &mut Found) -> Vec<Queu
                 user_running_max: read_bound(&fields, "user_running_max", found),
                 user_queued_max: None,
             },
+            isolation: apart::isolation(fields.take("isolation"), found),
+            tenant: tenant.unwrap_or(false),
         });
     }
     let known: BTreeMap<String, usize> = queues

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod apart;
 mod faults;
 
 use expect_test::{Expect, expect};
@@ -137,39 +138,47 @@ fn the_answer_in_json() {
           ],
           "tasks": [
             {
+              "alone": false,
               "index": 0,
               "job": "j",
               "node": "n",
               "predicted_start": null,
               "queue": "leaf",
               "reason": null,
+              "runtime": null,
               "state": "running"
             },
             {
+              "alone": false,
               "index": 1,
               "job": "j",
               "node": "n",
               "predicted_start": null,
               "queue": "leaf",
               "reason": null,
+              "runtime": null,
               "state": "placed"
             },
             {
+              "alone": false,
               "index": 2,
               "job": "j",
               "node": "n",
               "predicted_start": null,
               "queue": "leaf",
               "reason": null,
+              "runtime": null,
               "state": "placed"
             },
             {
+              "alone": false,
               "index": 0,
               "job": "k",
               "node": null,
               "predicted_start": null,
               "queue": "leaf",
               "reason": "too-large",
+              "runtime": null,
               "state": "waiting"
             }
           ]

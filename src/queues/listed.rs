@@ -35,6 +35,8 @@ pub struct Queue {
     usage: Amounts,
     core_ms: i64,
     cost_micro_eur: i64,
+    isolation: &'static str,
+    tenant: String,
 }
 
 /// Tasks of a user in a queue that bounds them, in JSON.
@@ -60,6 +62,7 @@ impl Queue {
     pub fn of(queue: v1::Queue) -> Self {
         let bounds = queue.bounds.unwrap_or_default();
         Self {
+            isolation: output::isolation(queue.isolation()),
             running_max: bounds.running_max,
             user_running_max: bounds.user_running_max,
             user_queued_max: bounds.user_queued_max,
@@ -81,6 +84,15 @@ impl Queue {
             running: queue.running,
             core_ms: queue.core_ms,
             cost_micro_eur: queue.cost_micro_eur,
+            tenant: queue.tenant,
+        }
+    }
+
+    /// The least isolation; nothing where none is set.
+    fn isolation(&self) -> String {
+        match self.isolation {
+            "shared" => String::new(),
+            level => level.to_owned(),
         }
     }
 
@@ -202,11 +214,12 @@ const TABLE: [Column; 15] = [
     cut("cordoned", |queue| queue.cordoned.clone()),
 ];
 
-const WIDE: [Column; 11] = [
+const WIDE: [Column; 12] = [
     column("queue", |queue| queue.queue.clone()),
     column(">weight", |queue| queue.weight.to_string()),
     optional("guarantee", |queue| queue.guarantee.text()),
     optional("limit", |queue| queue.limit.text()),
+    optional("isolation", Queue::isolation),
     column("demand", |queue| queue.demand.text()),
     column("entitlement", |queue| queue.entitlement.text()),
     column("held", |queue| queue.held.text()),
@@ -254,6 +267,8 @@ pub fn facts(queue: &Queue) -> String {
         ("cordoned", queue.cordoned.clone()),
         ("guarantee", queue.guarantee.text()),
         ("limit", queue.limit.text()),
+        ("isolation", queue.isolation()),
+        ("tenant", queue.tenant.clone()),
         ("entitlement", queue.entitlement.text()),
         ("held", queue.held.text()),
         ("reserved", queue.reserved.text()),

@@ -17,7 +17,9 @@ use crate::output::{self, Amounts, Output};
 what jobs have to tolerate; both are cut to the terminal's width, and whole in JSON.
 A node that is over-committed has less than what runs there holds: that goes on, and
 nothing new is placed there. One that is quarantined failed whatever it started: it gets
-nothing new until the time shown.
+nothing new until the time shown. USED BY is the tenant whose work its kernel has run since
+it booted, `several` of them, or one that has it alone; RUNTIMES are those that it
+declares, with how far each isolates.
 
 Examples:
   jero nodes
@@ -52,6 +54,16 @@ pub(super) struct Node {
     over_committed: Option<Amounts>,
     reason: String,
     until: Option<Instant>,
+    used_by: String,
+    alone: bool,
+    runtimes: Vec<Runtime>,
+}
+
+#[derive(Debug, Serialize)]
+struct Runtime {
+    name: String,
+    isolation: &'static str,
+    overhead: Amounts,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,6 +82,11 @@ impl Node {
             v1::Coe::Process => "process",
         };
         let taint = |v1::Taint { key, value }| Taint { key, value };
+        let runtime = |runtime: v1::Runtime| Runtime {
+            isolation: output::isolation(runtime.isolation()),
+            overhead: Amounts::of(runtime.overhead.as_ref()),
+            name: runtime.name,
+        };
         Self {
             coe,
             capacity: Amounts::of(node.capacity.as_ref()),
@@ -88,6 +105,9 @@ impl Node {
                 .map(|over| Amounts::of(Some(over))),
             reason: node.reason,
             until: output::moment(node.until_ms),
+            used_by: node.used_by,
+            alone: node.alone,
+            runtimes: node.runtimes.into_iter().map(runtime).collect(),
         }
     }
 
@@ -111,6 +131,23 @@ impl Node {
     fn labels(&self) -> String {
         let pairs = self.labels.iter();
         listed(pairs.map(|(name, value)| pair(name, value)))
+    }
+
+    /// Who has used its kernel.
+    fn used_by(&self) -> String {
+        match (self.used_by.as_str(), self.alone) {
+            ("", _) => NONE.to_owned(),
+            (tenant, true) => format!("{tenant}, alone"),
+            (tenant, false) => tenant.to_owned(),
+        }
+    }
+
+    fn runtimes(&self) -> String {
+        let runtimes = self.runtimes.iter();
+        listed(runtimes.map(|runtime| match runtime.name.as_str() {
+            "" => runtime.isolation.to_owned(),
+            name => format!("{name}:{}", runtime.isolation),
+        }))
     }
 
     fn taints(&self) -> String {
@@ -168,18 +205,31 @@ fn listed(texts: impl Iterator<Item = String>) -> String {
 /// What a cell says that has nothing to say.
 const NONE: &str = "-";
 
-const HEADINGS: [&str; 12] = [
+const HEADINGS: [&str; 14] = [
     "node", "site", "cluster", "coe", "state", ">cpu", ">memory", ">disk", ">gpu", ">running",
-    "labels", "taints",
+    "labels", "taints", "used by", "runtimes",
 ];
 
-/// A reason, labels and taints may have any length.
-const CUT: [usize; 3] = [4, 10, 11];
+/// A reason, labels, taints and runtimes may have any length.
+const CUT: [usize; 4] = [4, 10, 11, 13];
+
+/// What is left out where no node has any: the last columns.
+const OPTIONAL: std::ops::Range<usize> = 12..14;
 
 pub(super) fn table(nodes: &[Node]) -> String {
     let mut rows: Vec<Vec<String>> = nodes.iter().map(row).collect();
-    output::fit(&HEADINGS, &mut rows, &CUT, output::terminal_columns());
-    output::table(&HEADINGS, rows)
+    let (mut headings, mut cut) = (HEADINGS.to_vec(), CUT.to_vec());
+    for column in OPTIONAL.rev() {
+        if rows.iter().all(|row| row[column] == NONE) {
+            headings.remove(column);
+            rows.iter_mut().for_each(|row| drop(row.remove(column)));
+            cut.retain(|other| *other != column);
+            cut.iter_mut()
+                .for_each(|other| *other -= usize::from(*other > column));
+        }
+    }
+    output::fit(&headings, &mut rows, &cut, output::terminal_columns());
+    output::table(&headings, rows)
 }
 
 /// A node's cells; of what it neither has nor holds, none.
@@ -206,5 +256,7 @@ fn row(node: &Node) -> Vec<String> {
         node.running.to_string(),
         node.labels(),
         node.taints(),
+        node.used_by(),
+        node.runtimes(),
     ]
 }

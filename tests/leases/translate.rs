@@ -112,6 +112,7 @@ fn record(lease: agent::LeaseId) -> agent::LeaseRecord {
         on_lost_contact: agent::OnLostContact::Restart,
         log_bytes_max: 1_000,
         confinement: agent::Confinement::default(),
+        runtime: String::new(),
         inputs: Vec::new(),
         outputs_of: Vec::new(),
         outputs: Vec::new(),

@@ -1,9 +1,10 @@
-//! Questions to the World: `show jobs|queues|nodes|sites|batches`, `explain`, `predict`.
+//! Questions to the World: `show jobs|queues|nodes|kernels|sites|batches`, `explain`, `predict`.
 
 use std::collections::BTreeMap;
 
 use jeroboam_core::event::Selection;
 use jeroboam_core::ids::{QueueId, TaskId};
+use jeroboam_core::isolation::Tenancy;
 use jeroboam_core::job::{ActiveState, Job};
 use jeroboam_core::policy::{Discipline, Policy};
 use jeroboam_core::predict::{self, Bounds, Prediction};
@@ -27,6 +28,7 @@ pub fn show(line: &Words<'_>, world: &World, now: TimeMs) -> Vec<String> {
             .collect(),
         "queues" => queues(world, now),
         "nodes" => nodes(world),
+        "kernels" => kernels(world),
         "sites" => world
             .sites()
             .iter()
@@ -93,12 +95,7 @@ fn job(job: &Job, world: &World) -> String {
         part(what.join(" "), &altered.tasks);
     }
     let queue = &world.queues().queue(job.queue).spec.name;
-    format!(
-        "{} {} in {queue}: {}",
-        job.id,
-        job.name,
-        parts.join(", ")
-    )
+    format!("{} {} in {queue}: {}", job.id, job.name, parts.join(", "))
 }
 
 fn batch(batch: &jeroboam_core::job::Batch) -> String {
@@ -165,6 +162,23 @@ fn nodes(world: &World) -> Vec<String> {
         .filter(|node| node.is_known())
         .map(tell)
         .collect()
+}
+
+/// Who has used the kernel of each node.
+fn kernels(world: &World) -> Vec<String> {
+    let name = |tenant: QueueId| &world.queues().queue(tenant).spec.name;
+    let tell = |node: &jeroboam_core::site::Node| {
+        let users = match world.tenancy(node) {
+            Tenancy::Unused => "nobody".into(),
+            Tenancy::One(tenant) => name(tenant).clone(),
+            Tenancy::Several => "several".into(),
+            Tenancy::Alone(tenant) => format!("{} alone", name(tenant)),
+        };
+        let (place, kernel) = (tell::place(world, node.id), &node.report.kernel);
+        format!("{place} runs {kernel}, used by {users}")
+    };
+    let known = world.nodes().iter().filter(|node| node.is_known());
+    known.map(tell).collect()
 }
 
 fn site(site: &jeroboam_core::site::Site, world: &World) -> String {

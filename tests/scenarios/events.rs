@@ -10,6 +10,7 @@ use jeroboam_core::site::{Closing, Part};
 use jeroboam_core::world::World;
 
 use crate::runner::{Runner, START};
+use crate::submission::isolation;
 use crate::words::Words;
 use crate::{describe, sites, submission};
 
@@ -42,6 +43,8 @@ impl Runner {
                 queued_max: line.option("queued_max").map(|text| line.parse(text)),
                 bounds: TaskBounds::default().with(&bounds(line)),
                 submitters: submitters(line).unwrap_or_else(|| ["*".to_string()].into()),
+                isolation: isolation(line).unwrap_or_default(),
+                tenant: line.has("tenant"),
             }),
             "queue-set" => Event::QueueChanged {
                 name: name(),
@@ -53,6 +56,8 @@ impl Runner {
                     bounds: bounds(line),
                     guarantee: guarantee(line, &self.world),
                     limit: limit(line, &self.world),
+                    isolation: isolation(line),
+                    tenant: line.option("tenant").map(|text| line.parse(text)),
                 },
             },
             "submit" => self.submit(line, below),
@@ -136,6 +141,7 @@ impl Runner {
                     index: indexes.first().unwrap_or(0),
                 },
                 node: node.map_or(NodeId(9_999), |node| node.id),
+                way: None,
             }
         };
         Event::PlanCommitted {

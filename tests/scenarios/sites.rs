@@ -2,14 +2,16 @@
 
 use jeroboam_core::event::Selection;
 use jeroboam_core::ids::{BatchId, JobId, LeaseId, TaskId};
+use jeroboam_core::isolation::Runtime;
 use jeroboam_core::job::{AttemptEnd, AttemptUsage, Outcome};
 use jeroboam_core::ranges::RangeSet;
+use jeroboam_core::resources::Resources;
 use jeroboam_core::site::{Contract, NodeReport, SiteSpec};
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
-use jeroboam_units::MicroEuro;
+use jeroboam_units::{Bytes, MicroEuro};
 
-use crate::submission::{coe, taints};
+use crate::submission::{coe, level, taints};
 use crate::words::Words;
 
 /// `site NAME owned|leased [start=1h] end=2h price=0.04 [budget=10]`, spans from the story's start.
@@ -30,19 +32,43 @@ pub fn site(line: &Words<'_>, start: TimeMs) -> SiteSpec {
     }
 }
 
-/// `node SITE NAME cpu=8 memory=32GiB [labels=a:b] [taints=a:b] [coe=..] [speed=10000] [unschedulable]`.
+/// `node SITE NAME cpu=8 memory=32GiB [labels=a:b] [taints=a:b] [coe=..] [speed=10000] [unschedulable]
+/// [kernel=BOOT] [runtimes=..]`; without a kernel it has one of its own, for ever.
 pub fn node(line: &Words<'_>, world: &World) -> NodeReport {
     NodeReport {
         name: line.word(2).to_string(),
         cluster: line.or("cluster", "c1").to_string(),
         coe: coe(line, line.or("coe", "process")),
-        kernel: line.or("kernel", "k1").to_string(),
+        kernel: match line.option("kernel") {
+            Some(kernel) => kernel.to_string(),
+            None => format!("{}/{}", line.word(1), line.word(2)),
+        },
+        runtimes: runtimes(line),
         capacity: line.resources(world),
         labels: line.pairs("labels").into_iter().collect(),
         taints: taints(line, "taints"),
         speed_milli: line.parse(line.or("speed", "10000")),
         schedulable: !line.has("unschedulable"),
     }
+}
+
+/// `runtimes=runc:shared,runsc:sandbox:64MiB`: name, level, memory that each task takes besides.
+fn runtimes(line: &Words<'_>) -> Vec<Runtime> {
+    let runtime = |text: &str| {
+        let mut parts = text.split(':');
+        let mut part = || parts.next().unwrap_or("");
+        let (name, isolation) = (part().to_string(), level(line, part()));
+        let overhead = match part() {
+            "" => Resources::ZERO,
+            memory => Resources::of(0, line.parse::<Bytes>(memory).mib_ceil(), 0, 0),
+        };
+        Runtime {
+            name,
+            isolation,
+            overhead,
+        }
+    };
+    line.list("runtimes").into_iter().map(runtime).collect()
 }
 
 /// `batch-1`, `job-2`, `job-2[3-7,9]`.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jeroboam_core::isolation::Isolation;
 use jeroboam_core::spec::{
     After, BatchSpec, By, Coe, Ends, FailureClass, JobSpec, Needs, OnLostContact, RetryRule, Taint,
     Within,
@@ -42,6 +43,8 @@ fn job(line: &Words<'_>, world: &World) -> JobSpec {
             sites: names("sites").into_iter().collect(),
             sites_excluded: names("sites_excluded").into_iter().collect(),
             avoided: Default::default(),
+            isolation: isolation(line).unwrap_or_default(),
+            tenant: None,
         },
         after: after(line),
         inputs: Vec::new(),
@@ -92,6 +95,19 @@ pub fn coe(line: &Words<'_>, name: &str) -> Coe {
         "mesos" => Coe::Mesos,
         "process" => Coe::Process,
         _ => line.fail(&format!("no engine `{name}`")),
+    }
+}
+
+/// The level of `isolation=..`.
+pub fn isolation(line: &Words<'_>) -> Option<Isolation> {
+    line.option("isolation").map(|name| level(line, name))
+}
+
+/// The level of a name.
+pub fn level(line: &Words<'_>, name: &str) -> Isolation {
+    match Isolation::of_name(name) {
+        Some(level) => level,
+        None => line.fail(&format!("no isolation `{name}`")),
     }
 }
 

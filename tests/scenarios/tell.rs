@@ -1,7 +1,8 @@
 //! The core's answers in words.
 
 use jeroboam_core::effect::Effect;
-use jeroboam_core::ids::{NodeId, TaskId};
+use jeroboam_core::ids::{JobId, NodeId, TaskId};
+use jeroboam_core::isolation::Way;
 use jeroboam_core::job::{AttemptRecord, Outcome};
 use jeroboam_core::policy::Discipline;
 use jeroboam_core::ranges::RangeSet;
@@ -62,31 +63,42 @@ pub fn rejected(rejected: &Rejected) -> Vec<String> {
 
 /// The placements, neighbours on one node together, before they are committed.
 pub fn placements(plan: &Plan, world: &World) -> Vec<String> {
-    let mut runs: Vec<(jeroboam_core::ids::JobId, NodeId, u32, RangeSet)> = Vec::new();
+    let mut runs: Vec<((JobId, NodeId, u32, Option<Way>), RangeSet)> = Vec::new();
     for placement in &plan.placements {
         let task = placement.task;
         let attempt = world.jobs()[&task.job].next_attempt(task.index);
+        let key = (task.job, placement.node, attempt, placement.way);
         match runs.last_mut() {
-            Some((job, node, of, indexes))
-                if (*job, *node, *of) == (task.job, placement.node, attempt) =>
-            {
+            Some((of, indexes)) if *of == key => {
                 indexes.insert(task.index);
             }
             _ => {
                 let indexes = RangeSet::from_iter([(task.index, task.index)]);
-                runs.push((task.job, placement.node, attempt, indexes));
+                runs.push((key, indexes));
             }
         }
     }
-    let tell = |(job, node, attempt, indexes): &(_, NodeId, u32, RangeSet)| {
+    let tell = |((job, node, attempt, way), indexes): &(_, RangeSet)| {
+        let way: &Option<Way> = way;
         let again = if *attempt > 1 {
             format!(" #{attempt}")
         } else {
             String::new()
         };
-        format!("placed {job}[{indexes}]{again} on {}", place(world, *node))
+        let how = way.map_or(String::new(), |way| self::way(way, world, *node));
+        let node = place(world, *node);
+        format!("placed {job}[{indexes}]{again} on {node}{how}")
     };
     runs.iter().map(tell).collect()
+}
+
+/// How a task runs on a node: ` in runsc`, ` alone`.
+fn way(way: Way, world: &World, node: NodeId) -> String {
+    let runtimes = &world.node(node).report.runtimes;
+    let runtime = runtimes.get(usize::from(way.runtime));
+    let runtime = runtime.map_or(String::new(), |runtime| format!(" in {}", runtime.name));
+    let alone = if way.alone { " alone" } else { "" };
+    format!("{runtime}{alone}")
 }
 
 /// What a plan decides besides placements.

@@ -155,6 +155,9 @@ pub struct LeaseRecord {
     /// How the job is kept from outliving its shim.
     #[serde(default)]
     pub confinement: Confinement,
+    /// The engine's runtime to run it in; empty is its own.
+    #[serde(default)]
+    pub runtime: String,
     /// Files to fetch before the start.
     #[serde(default)]
     pub inputs: Vec<InputFile>,

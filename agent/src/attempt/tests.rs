@@ -28,6 +28,7 @@ pub(crate) fn lease(job: u64) -> LeaseRecord {
         grace_ms: 0,
         on_lost_contact: OnLostContact::Restart,
         log_bytes_max: 100,
+        runtime: String::new(),
         confinement: Confinement::Subtree,
         inputs: Vec::new(),
         outputs_of: Vec::new(),

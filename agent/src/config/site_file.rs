@@ -43,6 +43,7 @@ struct TlsTable {
 struct ClusterTable {
     name: Spanned<String>,
     coe: Spanned<String>,
+    runtimes: Option<Spanned<toml::Value>>,
     #[serde(default)]
     node: Vec<NodeTable>,
 }
@@ -61,6 +62,7 @@ struct NodeTable {
     #[serde(default)]
     taints: Vec<TaintTable>,
     speed: Option<Spanned<f64>>,
+    runtimes: Option<Spanned<toml::Value>>,
 }
 
 #[derive(Deserialize)]
@@ -184,6 +186,12 @@ fn read_clusters(
         if table.coe.as_ref() != "process" {
             let what = format!("there is no driver for {:?}", table.coe.as_ref());
             return Err(source.fault(&table.coe.span(), what, "use \"process\""));
+        }
+        let of_nodes = table.node.iter().filter_map(|node| node.runtimes.as_ref());
+        if let Some(runtimes) = table.runtimes.iter().chain(of_nodes).next() {
+            let what = "the process engine starts no containers, so it has no runtimes";
+            let remedy = "remove `runtimes`; work that asks for `sandbox` or `kernel` gets a host whose kernel nobody else has used";
+            return Err(source.fault(&runtimes.span(), what, remedy));
         }
         if table.node.is_empty() {
             let what = format!("cluster {:?} has no node", table.name.as_ref());

@@ -94,7 +94,7 @@ fn faults_are_told_with_place_and_remedy() {
     check(
         &changed("cpu = \"1500m\"", "cpus = \"1500m\""),
         expect![
-            "site.toml:14:1: unknown field `cpus`, expected one of `name`, `cpu`, `memory`, `disk`, `gpu`, `labels`, `taints`, `speed`; the keys and their form are in the example of docs/operating.md"
+            "site.toml:14:1: unknown field `cpus`, expected one of `name`, `cpu`, `memory`, `disk`, `gpu`, `labels`, `taints`, `speed`, `runtimes`; the keys and their form are in the example of docs/operating.md"
         ],
     );
     check(
@@ -124,6 +124,15 @@ fn faults_are_told_with_place_and_remedy() {
     check(
         &changed("\"process\"", "\"kubernetes\""),
         expect![[r#"site.toml:10:7: there is no driver for "kubernetes"; use "process""#]],
+    );
+    check(
+        &changed(
+            "cpu = 2",
+            "cpu = 2\nruntimes = [{ name = \"runsc\", isolation = \"sandbox\" }]",
+        ),
+        expect![
+            "site.toml:25:12: the process engine starts no containers, so it has no runtimes; remove `runtimes`; work that asks for `sandbox` or `kernel` gets a host whose kernel nobody else has used"
+        ],
     );
     check(
         &changed("meyrin-2", "meyrin-1"),

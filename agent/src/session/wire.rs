@@ -123,6 +123,7 @@ fn grant(it: v1::Grant, site: &str) -> Result<LeaseRecord, Malformed> {
         on_lost_contact,
         log_bytes_max: it.log_bytes_max,
         confinement: Confinement::default(),
+        runtime: it.runtime,
         inputs: it.inputs.into_iter().map(input).collect(),
         outputs_of: it
             .outputs_of

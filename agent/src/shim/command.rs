@@ -28,6 +28,12 @@ impl Command {
         exe: &Path,
         user: &str,
     ) -> Result<Self, String> {
+        if !lease.runtime.is_empty() {
+            return Err(format!(
+                "processes run in no container, so there is no runtime `{}`; the node was declared with one by mistake",
+                lease.runtime
+            ));
+        }
         let name = lease
             .command
             .first()
@@ -128,6 +134,20 @@ mod tests {
             Path::new("/opt/jero"),
         );
         expected.assert_eq(&format!("{found:?}"));
+    }
+
+    #[test]
+    fn a_runtime_is_never_passed_over() {
+        let lease = LeaseRecord {
+            runtime: "runsc".to_owned(),
+            ..crate::attempt::tests::lease(1)
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let attempt = AttemptDir::create(dir.path(), &lease).unwrap();
+        let exe = Path::new("/opt/jero");
+        let said = Command::new(&lease, &attempt, exe, "alice").unwrap_err();
+        expect!["processes run in no container, so there is no runtime `runsc`; the node was declared with one by mistake"]
+            .assert_eq(&said);
     }
 
     #[test]

@@ -50,6 +50,7 @@ fn record(lease: LeaseId) -> LeaseRecord {
         on_lost_contact: OnLostContact::Restart,
         log_bytes_max: 1_000,
         confinement: Confinement::default(),
+        runtime: String::new(),
         inputs: Vec::new(),
         outputs_of: Vec::new(),
         outputs: Vec::new(),

@@ -125,6 +125,7 @@ pub fn lease(job: u64, confinement: Confinement, command: &[&str]) -> LeaseRecor
         on_lost_contact: OnLostContact::Restart,
         log_bytes_max: 4096,
         confinement,
+        runtime: String::new(),
         inputs: Vec::new(),
         outputs_of: Vec::new(),
         outputs: Vec::new(),

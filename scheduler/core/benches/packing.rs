@@ -271,6 +271,7 @@ fn node(number: usize, capacity: Resources) -> NodeReport {
         cluster: "c".into(),
         coe: Coe::Process,
         kernel: String::new(),
+        runtimes: Vec::new(),
         capacity,
         labels: BTreeMap::new(),
         taints: BTreeSet::new(),

@@ -3,6 +3,7 @@
 //! a user runs, those of different users do not.
 
 use crate::ids::ClassId;
+use crate::isolation::Isolation;
 use crate::resources::Resources;
 use crate::spec::{Gang, Needs};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,8 @@ pub struct ClassTable {
     entries: Vec<Option<Entry>>,
     by_key: BTreeMap<Key, ClassId>,
     free: Vec<ClassId>,
+    /// Classes that ask to be kept apart from other tenants.
+    isolated: u32,
 }
 
 type Key = (Needs, Gang, Option<String>);
@@ -75,6 +78,11 @@ impl ClassTable {
         self.by_key.values().copied()
     }
 
+    /// Classes in use that ask to be kept apart from other tenants.
+    pub fn isolated(&self) -> u32 {
+        self.isolated
+    }
+
     /// An upper bound of the ids in use.
     pub fn ids_end(&self) -> usize {
         self.entries.len()
@@ -104,6 +112,7 @@ impl ClassTable {
             user: key.2.clone(),
             jobs: 1,
         });
+        self.isolated += u32::from(needs.isolation > Isolation::Shared);
         self.by_key.insert(key, class);
         class
     }
@@ -116,6 +125,7 @@ impl ClassTable {
         if entry.jobs == 0 {
             let key = (entry.needs.clone(), entry.gang.clone(), entry.user.clone());
             self.by_key.remove(&key);
+            self.isolated -= u32::from(key.0.isolation > Isolation::Shared);
             *slot = None;
             self.free.push(class);
         }

@@ -1,6 +1,7 @@
 //! Everything that can change the World, as it stands in the journal.
 
 use crate::ids::{BatchId, JobId, LeaseId, NodeId, TaskId};
+use crate::isolation::{Isolation, Way};
 use crate::job::AttemptEnd;
 use crate::policy::Policy;
 use crate::queue::{Limit, QueueSpec, TaskBounds};
@@ -189,6 +190,10 @@ pub struct QueueChange {
     pub limit: Option<Limit>,
     /// How many tasks at most; 0 lifts a bound.
     pub bounds: TaskBounds,
+    /// Least isolation of the jobs that are submitted from now on.
+    pub isolation: Option<Isolation>,
+    /// Whether it is a tenant of its own.
+    pub tenant: Option<bool>,
 }
 
 /// What can be done to tasks by hand.
@@ -224,6 +229,9 @@ pub struct Placement {
     pub task: TaskId,
     /// Where.
     pub node: NodeId,
+    /// How it runs there, where that is not the engine's own runtime beside others; of
+    /// `None` the World makes what the node does.
+    pub way: Option<Way>,
 }
 
 /// A task loses its place and waits again.

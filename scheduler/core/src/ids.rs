@@ -25,6 +25,7 @@ id!(/** A queue of the tree; 0 is the root. */ QueueId(u32), "queue");
 id!(/** A site, in order of declaration. */ SiteId(u32), "site");
 id!(/** A node, in order of first report. */ NodeId(u32), "node");
 id!(/** An interned requirement class. */ ClassId(u32), "class");
+id!(/** A kernel that a node runs or ran. */ KernelId(u32), "kernel");
 
 impl QueueId {
     /// The unnamed root of the queue tree.
@@ -45,6 +46,16 @@ impl NodeId {
 
 impl SiteId {
     /// Index into the World's site vector.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl KernelId {
+    /// Of nodes that report none.
+    pub const UNKNOWN: KernelId = KernelId(0);
+
+    /// Index into the table of kernels.
     pub fn index(self) -> usize {
         self.0 as usize
     }

@@ -29,7 +29,8 @@ mod search;
 mod shape;
 mod sync;
 
-use crate::ids::{ClassId, NodeId, SiteId};
+use crate::ids::{ClassId, KernelId, NodeId, SiteId};
+use crate::isolation::Tenancy;
 use crate::resources::Resources;
 use crate::time::TimeMs;
 use crate::world::World;
@@ -37,7 +38,7 @@ use block::Weights;
 use cells::{Cells, block_of, lane_of};
 use log::{Entry, Log};
 use memo::Memo;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What classes may remember together; beyond it, those asked longest ago forget.
@@ -60,6 +61,12 @@ pub struct NodeIndex {
     memos_bytes: usize,
     taken: Vec<(NodeId, Resources)>,
     masked: BTreeSet<NodeId>,
+    /// Who uses kernels because of what was taken, where that is not as in the World.
+    kernels: BTreeMap<KernelId, Tenancy>,
+    /// The nodes of those kernels.
+    kernels_of: BTreeSet<NodeId>,
+    /// Who uses which kernel matters.
+    isolating: bool,
     touched_nodes: Vec<NodeId>,
     touched_sites: Vec<SiteId>,
     /// The time of the last question.
@@ -153,6 +160,24 @@ impl NodeIndex {
         );
     }
 
+    /// Who uses a kernel because of what is taken, until [`NodeIndex::settle`]; `None`: as
+    /// in the World.
+    pub fn use_kernel(&mut self, world: &World, kernel: KernelId, tenancy: Option<Tenancy>) {
+        self.refresh(world);
+        if !self.isolating {
+            return;
+        }
+        let before = match tenancy {
+            Some(tenancy) => self.kernels.insert(kernel, tenancy),
+            None => self.kernels.remove(&kernel),
+        };
+        if before != tenancy {
+            let nodes = world.kernels().kernel(kernel).nodes();
+            nodes.iter().for_each(|node| self.touch_node(*node));
+            self.kernels_of.extend(nodes);
+        }
+    }
+
     /// The room of a node: the World's, less what is taken.
     pub fn free(&mut self, world: &World, node: NodeId) -> Resources {
         self.refresh(world);
@@ -168,6 +193,10 @@ impl NodeIndex {
         for (node, _) in std::mem::take(&mut self.taken) {
             self.places[node.index()].taken = NOWHERE;
             self.touch_room(node);
+        }
+        self.kernels.clear();
+        for node in std::mem::take(&mut self.kernels_of) {
+            self.touch_node(node);
         }
         for site in (0..self.sites.len() as u32).map(SiteId) {
             if self.sites[site.index()].taken_micro_eur != 0 {

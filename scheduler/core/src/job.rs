@@ -13,7 +13,7 @@ pub use altered::Altered;
 pub use by_hand::{BY_HAND_MAX, ByHand};
 pub use links::{Blocker, Links, Need};
 
-use crate::ids::{BatchId, ClassId, JobId, LeaseId, NodeId, QueueId};
+use crate::ids::{BatchId, ClassId, JobId, KernelId, LeaseId, NodeId, QueueId};
 use crate::queue::PendingJob;
 use crate::ranges::RangeSet;
 use crate::rare::{Rare, Unset};
@@ -137,9 +137,42 @@ pub struct Active {
     pub reserved_micro_eur: i64,
     /// How far it is.
     pub state: ActiveState,
+    /// Of the node, when the place was given.
+    pub kernel: KernelId,
+    /// How it runs, if not in the engine's own runtime beside others.
+    pub apart: Option<Box<Apart>>,
+}
+
+/// How a task runs that is kept apart from others, or in a runtime with a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Apart {
+    /// As the node's engine calls it; empty is the engine's own.
+    pub runtime: String,
+    /// What it takes up on the node besides what the task asks for.
+    pub overhead: Resources,
+    /// No other tenant's work may run on the same kernel meanwhile.
+    pub alone: bool,
 }
 
 impl Active {
+    /// What it takes up on its node, of a task that asks for these.
+    pub fn takes_up(&self, resources: &Resources) -> Resources {
+        match &self.apart {
+            None => *resources,
+            Some(apart) => resources.plus(&apart.overhead),
+        }
+    }
+
+    /// True if no other tenant's work may run on its kernel meanwhile.
+    pub fn is_alone(&self) -> bool {
+        self.apart.as_ref().is_some_and(|apart| apart.alone)
+    }
+
+    /// The runtime that it runs in; empty is the engine's own.
+    pub fn runtime(&self) -> &str {
+        self.apart.as_ref().map_or("", |apart| &apart.runtime)
+    }
+
     /// True if its task is to be cancelled.
     pub fn is_cancelled(&self) -> bool {
         matches!(

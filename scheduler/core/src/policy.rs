@@ -70,6 +70,9 @@ pub struct Policy {
     pub score_fill: i64,
     /// Weight of a leased place's price, per milli-euro and core-hour.
     pub score_price: i64,
+    /// Weight of a kernel that nobody has used, or that a tenant gets alone; counts only
+    /// where some work asks to be kept apart.
+    pub score_kernel: i64,
     /// Half-life of the decayed usage, in milliseconds.
     pub usage_half_life_ms: i64,
     /// Exponent of the memory at inner queues; 0 forgets history.
@@ -125,6 +128,7 @@ impl Default for Policy {
             score_stranded: 4,
             score_fill: 1,
             score_price: 8,
+            score_kernel: 8,
             usage_half_life_ms: 48 * HOUR_MS,
             memory_exponent_inner: 8,
             memory_exponent_leaf: 4,
@@ -178,6 +182,7 @@ impl Policy {
             ("score_stranded", self.score_stranded, 0, 1_000),
             ("score_fill", self.score_fill, 0, 1_000),
             ("score_price", self.score_price, 0, 1_000),
+            ("score_kernel", self.score_kernel, 0, 1_000),
             (
                 "usage_half_life_ms",
                 self.usage_half_life_ms,

@@ -4,6 +4,7 @@
 //! decayed usage is folded in fixed steps ([`crate::usage`]).
 
 use crate::ids::{ClassId, JobId, QueueId};
+use crate::isolation::Isolation;
 use crate::rejected::Rejected;
 use crate::resources::{AMOUNT_MAX, DIMENSIONS, Resources, name as resource_name, spoken};
 use crate::time::TimeMs;
@@ -39,6 +40,11 @@ pub struct QueueSpec {
     pub bounds: TaskBounds,
     /// Who may submit here and below; `*` is everybody.
     pub submitters: BTreeSet<String>,
+    /// Least isolation of jobs that are submitted here and below.
+    pub isolation: Isolation,
+    /// Its work is kept apart from that of its siblings, where isolation is asked for; a
+    /// queue right below the root is a tenant in any case.
+    pub tenant: bool,
 }
 
 /// How many tasks at most, in a queue and those below it; `None` is no bound.
@@ -114,6 +120,8 @@ impl QueueSpec {
             queued_max: None,
             bounds: TaskBounds::default(),
             submitters: BTreeSet::new(),
+            isolation: Isolation::Shared,
+            tenant: false,
         }
     }
 }
@@ -127,6 +135,9 @@ pub struct Queue {
     pub spec: QueueSpec,
     /// `None` for the root only.
     pub parent: Option<QueueId>,
+    /// The queue that stands for its work where tenants are kept apart: itself, or the
+    /// nearest above that is one.
+    pub tenant: QueueId,
     /// In order of creation.
     pub children: Vec<QueueId>,
     /// Why nothing starts from here or below; `None` while it does.
@@ -180,6 +191,8 @@ pub struct PendingJob {
 pub struct QueueTree {
     queues: Vec<Queue>,
     by_name: BTreeMap<String, QueueId>,
+    /// Queues that set a least isolation.
+    isolating: u32,
 }
 
 impl Default for QueueTree {
@@ -191,6 +204,7 @@ impl Default for QueueTree {
         QueueTree {
             queues: vec![Queue::new(QueueId::ROOT, spec, None)],
             by_name: BTreeMap::new(),
+            isolating: 0,
         }
     }
 }
@@ -201,6 +215,7 @@ impl Queue {
             id,
             spec,
             parent,
+            tenant: id,
             children: Vec::new(),
             cordoned: None,
             held: Resources::ZERO,
@@ -374,8 +389,66 @@ impl QueueTree {
         let id = QueueId(self.queues.len() as u32);
         self.by_name.insert(spec.name.clone(), id);
         self.queue_mut(parent).children.push(id);
+        self.isolating += u32::from(spec.isolation > Isolation::Shared);
         self.queues.push(Queue::new(id, spec, Some(parent)));
+        self.queue_mut(id).tenant = self.tenant_of(id);
         Ok(id)
+    }
+
+    /// Replaces the configuration of a queue, its name apart.
+    pub(crate) fn configure(&mut self, id: QueueId, spec: QueueSpec) {
+        let marked = spec.tenant != self.queue(id).spec.tenant;
+        let before = self.queue(id).spec.isolation > Isolation::Shared;
+        let after = spec.isolation > Isolation::Shared;
+        self.isolating = self.isolating + u32::from(after) - u32::from(before);
+        self.queue_mut(id).spec = spec;
+        if marked {
+            self.mark_tenants(id);
+        }
+    }
+
+    /// Brings the tenants of a queue and of those below it after its mark.
+    fn mark_tenants(&mut self, id: QueueId) {
+        let mut below = vec![id];
+        while let Some(id) = below.pop() {
+            self.queue_mut(id).tenant = self.tenant_of(id);
+            below.extend(&self.queue(id).children);
+        }
+    }
+
+    /// The tenant of a queue whose parent's is known.
+    fn tenant_of(&self, id: QueueId) -> QueueId {
+        let queue = self.queue(id);
+        match queue.parent {
+            Some(parent) if parent != QueueId::ROOT && !queue.spec.tenant => {
+                self.queue(parent).tenant
+            }
+            Some(_) | None => id,
+        }
+    }
+
+    /// The least isolation of jobs of a queue, by itself and those above it.
+    pub fn isolation(&self, id: QueueId) -> Isolation {
+        let path = self.path(id).map(|id| self.queue(id).spec.isolation);
+        path.max().unwrap_or_default()
+    }
+
+    /// Queues that set a least isolation.
+    pub fn isolating(&self) -> u32 {
+        self.isolating
+    }
+
+    /// True if a batch in memory was submitted to a queue or below it.
+    pub(crate) fn has_batches(&self, id: QueueId) -> bool {
+        let mut below = vec![id];
+        while let Some(id) = below.pop() {
+            let queue = self.queue(id);
+            if queue.batches > 0 {
+                return true;
+            }
+            below.extend(&queue.children);
+        }
+        false
     }
 }
 

@@ -13,6 +13,8 @@ pub enum Refusal {
     LabelsUnmatched,
     /// A taint is not tolerated.
     TaintsNotTolerated,
+    /// The node has no runtime that isolates as asked, and does not say which kernel it runs.
+    IsolationMissing,
     /// Even empty, the node is too small.
     TooLarge,
     /// The contract has not begun, or ends before the task must have ended.
@@ -31,6 +33,10 @@ pub enum Refusal {
     SiteDisconnected,
     /// It failed there, and a retry rule sends it elsewhere.
     FailedThere,
+    /// Other tenants have used its kernel, and no runtime of it isolates as asked.
+    KernelUsed,
+    /// Another tenant has its kernel alone.
+    KernelTaken,
     /// It would fit if something ended.
     Busy,
 }
@@ -206,11 +212,12 @@ impl WaitingReason {
 
 impl Refusal {
     /// Every cause there is, farthest from a yes first.
-    pub const ALL: [Refusal; 14] = [
+    pub const ALL: [Refusal; 17] = [
         Refusal::SiteUnwanted,
         Refusal::CoeMissing,
         Refusal::LabelsUnmatched,
         Refusal::TaintsNotTolerated,
+        Refusal::IsolationMissing,
         Refusal::TooLarge,
         Refusal::ContractWindow,
         Refusal::ContractBudget,
@@ -220,6 +227,8 @@ impl Refusal {
         Refusal::SiteQuarantined,
         Refusal::SiteDisconnected,
         Refusal::FailedThere,
+        Refusal::KernelUsed,
+        Refusal::KernelTaken,
         Refusal::Busy,
     ];
 
@@ -230,6 +239,7 @@ impl Refusal {
             Refusal::CoeMissing => "coe-missing",
             Refusal::LabelsUnmatched => "labels-unmatched",
             Refusal::TaintsNotTolerated => "taints-not-tolerated",
+            Refusal::IsolationMissing => "isolation",
             Refusal::TooLarge => "too-large",
             Refusal::ContractWindow => "contract-window",
             Refusal::ContractBudget => "contract-budget",
@@ -239,6 +249,8 @@ impl Refusal {
             Refusal::SiteQuarantined => "site-quarantined",
             Refusal::SiteDisconnected => "site-disconnected",
             Refusal::FailedThere => "failed-there",
+            Refusal::KernelUsed => "kernel-used",
+            Refusal::KernelTaken => "kernel-taken",
             Refusal::Busy => "busy",
         }
     }
@@ -250,6 +262,9 @@ impl Refusal {
             Refusal::LabelsUnmatched => "no node carries the labels asked for",
             Refusal::TaintsNotTolerated => {
                 "every matching node has a taint that the job does not tolerate"
+            }
+            Refusal::IsolationMissing => {
+                "no matching node has a runtime that isolates as asked, or says which kernel it runs"
             }
             Refusal::TooLarge => "no matching node is large enough, even empty",
             Refusal::ContractWindow => {
@@ -270,6 +285,10 @@ impl Refusal {
             Refusal::FailedThere => {
                 "it failed on every node that would take it, and its retry rule sends it elsewhere"
             }
+            Refusal::KernelUsed => {
+                "every matching node runs a kernel that another tenant has used since it booted"
+            }
+            Refusal::KernelTaken => "another tenant has the kernels of matching nodes alone",
             Refusal::Busy => "every matching node is full",
         }
     }
@@ -281,6 +300,9 @@ impl Refusal {
             Refusal::LabelsUnmatched => "correct `labels`; `jero nodes` shows what there is",
             Refusal::TaintsNotTolerated => {
                 "add the taint to `tolerations` if the job may run there"
+            }
+            Refusal::IsolationMissing => {
+                "declare `runtimes` in the site file, or ask for a weaker `isolation`; `jero nodes` shows what there is"
             }
             Refusal::TooLarge => "ask for less; `jero nodes` shows the largest",
             Refusal::ContractWindow => "shorten `walltime`, or allow owned sites",
@@ -300,6 +322,12 @@ impl Refusal {
             Refusal::SiteDisconnected => "start the site's agent, or look at its log",
             Refusal::FailedThere => {
                 "wait: it may go back after a while if nothing else opens (`avoid` in the policy); or open another place"
+            }
+            Refusal::KernelUsed => {
+                "drain a node and reboot it, or add one; `jero nodes` shows who has used which"
+            }
+            Refusal::KernelTaken => {
+                "wait until that work ends, or add nodes; `jero nodes` shows whose it is"
             }
             Refusal::Busy => "wait until something ends, or ask for less",
         }

@@ -31,8 +31,9 @@ pub mod score;
 pub mod share;
 
 use crate::event::{Event, Placement, Preemption};
-use crate::ids::{NodeId, TaskId};
+use crate::ids::TaskId;
 use crate::index::NodeIndex;
+use crate::isolation::Way;
 use crate::policy::Discipline;
 use crate::reservation::Reservation;
 use crate::resources::Resources;
@@ -43,7 +44,7 @@ use barrier::Stopped;
 use order::{Head, Order};
 use reclaim::Running;
 use reserve::{Booking, NODES_SMALL, Tried};
-use room::Room;
+use room::{Found, Room};
 
 /// What a round decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,11 +215,14 @@ impl<'w> Round<'w> {
         true
     }
 
-    fn add_placements(&mut self, head: &Head, tasks: &[u32], found: &[NodeId]) {
+    fn add_placements(&mut self, head: &Head, tasks: &[u32], found: &[Found]) {
         let job = head.job;
-        for (index, node) in tasks.iter().zip(found) {
-            let task = TaskId { job, index: *index };
-            self.placements.push(Placement { task, node: *node });
+        for (index, Found { node, took }) in tasks.iter().zip(found) {
+            let (task, node) = (TaskId { job, index: *index }, *node);
+            let usual = took.choice.way == Way::default();
+            let way = (!usual).then_some(took.choice.way);
+            self.placements.push(Placement { task, node, way });
+            self.free -= &took.choice.overhead;
         }
         self.free -= &self.order.cost(head);
     }

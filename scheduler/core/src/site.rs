@@ -5,7 +5,8 @@
 //! service's `dispatch`.
 
 use crate::health::Health;
-use crate::ids::{NodeId, SiteId, TaskId};
+use crate::ids::{KernelId, NodeId, SiteId, TaskId};
+use crate::isolation::Runtime;
 use crate::resources::{CPU, Resources};
 use crate::spec::{Coe, Taint};
 use crate::time::{HOUR_MS, TimeMs};
@@ -94,6 +95,9 @@ pub struct Site {
     pub health: Health,
     /// Its clusters that are closed by hand, by name.
     pub closed_clusters: BTreeMap<String, Closed>,
+    /// After a restore from backup nobody knows who has used the kernels that it reports;
+    /// until its first full report.
+    pub kernels_doubted: bool,
 }
 
 /// Why a site, a cluster or a node takes nothing new.
@@ -140,8 +144,10 @@ pub struct NodeReport {
     pub cluster: String,
     /// The cluster's engine.
     pub coe: Coe,
-    /// Identity of the running kernel (boot id).
+    /// Identity of the running kernel (boot id); empty where it is not known.
     pub kernel: String,
+    /// What containers can run in; none is the engine's own runtime, which shares the kernel.
+    pub runtimes: Vec<Runtime>,
     /// All that tasks may use together.
     pub capacity: Resources,
     /// For constraints.
@@ -163,6 +169,8 @@ pub struct Node {
     pub site: SiteId,
     /// As reported last.
     pub report: NodeReport,
+    /// The kernel that was reported last.
+    pub kernel: KernelId,
     /// False: no longer reported; kept while something is held on it.
     pub present: bool,
     /// Sum of what the open leases on it hold.
@@ -226,6 +234,7 @@ impl Site {
             nodes: BTreeMap::new(),
             health: Health::default(),
             closed_clusters: BTreeMap::new(),
+            kernels_doubted: false,
         }
     }
 

@@ -147,7 +147,7 @@ fn raise(row: &mut Row, free: &Resources, at: TimeMs) {
 fn ends(world: &World, node: &Node) -> Vec<(TimeMs, Resources)> {
     let end = |task: &TaskId| {
         let end = latest_end(world, node, task).unwrap_or(NOW);
-        (end, *world.jobs()[&task.job].resources_of(task.index))
+        (end, world.takes_up(task))
     };
     let mut ends: Vec<(TimeMs, Resources)> = node.tasks.iter().map(end).collect();
     ends.sort_unstable_by_key(|(end, _)| *end);

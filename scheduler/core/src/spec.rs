@@ -12,6 +12,8 @@ pub use retry::{AVOIDED_MAX, Avoided, RetryRule};
 pub use shared::SharedSpecs;
 pub use validate::{is_name, stays_inside};
 
+use crate::ids::QueueId;
+use crate::isolation::Isolation;
 use crate::rare::Rare;
 use crate::resources::Resources;
 use serde::{Deserialize, Serialize};
@@ -187,6 +189,10 @@ pub struct Needs {
     pub sites_excluded: BTreeSet<String>,
     /// Where it failed, and a rule sends it elsewhere.
     pub avoided: Rare<Avoided>,
+    /// How far it is kept apart from other tenants, at least.
+    pub isolation: Isolation,
+    /// Whose work it is, where it asks to be kept apart; said by the World alone.
+    pub tenant: Option<QueueId>,
 }
 
 /// Container orchestration engine.
@@ -264,6 +270,8 @@ impl Needs {
             sites: BTreeSet::new(),
             sites_excluded: BTreeSet::new(),
             avoided: Rare::default(),
+            isolation: Isolation::Shared,
+            tenant: None,
         }
     }
 

@@ -32,9 +32,11 @@ use crate::class::ClassTable;
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::health::Tally;
-use crate::ids::{BatchId, JobId, NodeId, QueueId, SiteId, TaskId};
+use crate::ids::{BatchId, JobId, KernelId, NodeId, QueueId, SiteId, TaskId};
 use crate::index::NodeIndex;
+use crate::isolation::Tenancy;
 use crate::job::{Batch, Job};
+use crate::kernel::Kernels;
 use crate::policy::Policy;
 use crate::queue::QueueTree;
 use crate::rejected::Rejected;
@@ -63,6 +65,7 @@ pub struct World {
     sites: Vec<Site>,
     site_by_name: BTreeMap<String, SiteId>,
     nodes: Vec<Node>,
+    kernels: Kernels,
     classes: ClassTable,
     next_batch: u64,
     next_job: u64,
@@ -341,6 +344,22 @@ impl World {
         &self.nodes
     }
 
+    /// The kernels of nodes, and of those that were there.
+    pub fn kernels(&self) -> &Kernels {
+        &self.kernels
+    }
+
+    /// Who has used a node's kernel.
+    pub fn tenancy(&self, node: &Node) -> Tenancy {
+        self.kernels.kernel(node.kernel).tenancy()
+    }
+
+    /// True if who uses which kernel matters: a job in memory asks to be kept apart, or
+    /// those of a queue will.
+    pub fn is_isolating(&self) -> bool {
+        self.classes.isolated() > 0 || self.queues.isolating() > 0
+    }
+
     /// The interned requirement classes.
     pub fn classes(&self) -> &ClassTable {
         &self.classes
@@ -411,6 +430,15 @@ impl World {
         }
     }
 
+    /// What a task that holds a place takes up on its node.
+    ///
+    /// # Panics
+    /// If it holds none.
+    pub fn takes_up(&self, task: &TaskId) -> Resources {
+        let job = &self.jobs[&task.job];
+        job.tasks.active[&task.index].takes_up(job.resources_of(task.index))
+    }
+
     /// The job of an id.
     ///
     /// # Errors
@@ -428,6 +456,14 @@ impl World {
     fn touch_room(&mut self, node: NodeId) {
         self.index.touch_room(node);
         self.soonest.touch(node);
+    }
+
+    /// Who uses a kernel has changed.
+    fn touch_kernel(&mut self, kernel: KernelId) {
+        if self.is_isolating() {
+            let nodes = self.kernels.kernel(kernel).nodes();
+            nodes.iter().for_each(|node| self.index.touch_node(*node));
+        }
     }
 
     /// A node was added, or reported anew, or is gone.

@@ -17,6 +17,8 @@ mod finish;
 mod life;
 #[path = "properties/make.rs"]
 mod make;
+#[path = "properties/tenants.rs"]
+mod tenants;
 #[path = "properties/usage.rs"]
 mod usage;
 

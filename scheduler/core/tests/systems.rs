@@ -78,7 +78,19 @@ fn systems_in_motion_starve_nobody() {
     /// A running task was preempted where a reservation used up a limit.
     const ONCE: [u64; 1] = [1057];
     every_seed(ONCE, 25, |seed| {
-        dynamic::live(&mut dice::Dice::new(seed));
+        let mut dice = dice::Dice::new(seed);
+        let taste = chance::Taste::by(&mut dice);
+        dynamic::live(&mut dice, taste);
+    });
+}
+
+/// The same where tenants ask to be kept apart, and idle nodes are booted now and then.
+#[test]
+fn tenants_in_motion_starve_nobody() {
+    every_seed([], 25, |seed| {
+        let mut dice = dice::Dice::new(seed);
+        let taste = chance::Taste::of_tenants(&mut dice);
+        dynamic::live(&mut dice, taste);
     });
 }
 

@@ -5,6 +5,7 @@ use crate::auth::Caller;
 use crate::convert::amounts::{limit_in, resources_in};
 use crate::convert::place;
 use crate::convert::status::{driver as unavailable, rejected};
+use crate::convert::submission::isolation_in;
 use jeroboam_core::event::{Event, QueueChange};
 use jeroboam_core::queue::{Limit, QueueSpec, TaskBounds};
 use jeroboam_core::rejected::Rejected;
@@ -51,6 +52,9 @@ impl ClientApi {
             queued_max: (request.queued_max != 0).then_some(request.queued_max),
             submitters: request.submitters.into_iter().collect(),
             bounds: TaskBounds::default().with(&place::bounds_in(request.bounds)),
+            isolation: isolation_in("isolation", request.isolation)
+                .map_err(|cause| rejected(&cause))?,
+            tenant: request.tenant,
         };
         self.apply_to_queue(&caller, Event::QueueCreated(spec), name)
             .await
@@ -86,6 +90,12 @@ impl ClientApi {
                 .submitters
                 .map(|submitters| submitters.names.into_iter().collect()),
             bounds: place::bounds_in(request.bounds),
+            isolation: request
+                .isolation
+                .map(|wire| isolation_in("isolation", wire))
+                .transpose()
+                .map_err(|cause| rejected(&cause))?,
+            tenant: request.tenant,
         };
         let name = request.name.clone();
         self.apply_to_queue(

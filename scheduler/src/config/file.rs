@@ -4,6 +4,7 @@ use super::amounts::{self, Amounts};
 use super::error::{ConfigError, Step, Text};
 use super::{Config, DEFAULTS, Leases, LogFormat, Retention, SiteConfig, TlsFiles};
 use Step::{Entry, Key};
+use jeroboam_core::isolation::Isolation;
 use jeroboam_core::policy::{Discipline, Policy};
 use jeroboam_core::queue::{Limit, QueueSpec, TaskBounds};
 use jeroboam_core::rejected::Rejected;
@@ -73,6 +74,7 @@ section! { PolicyFile {
     score_stranded: i64,
     score_fill: i64,
     score_price: i64,
+    score_kernel: i64,
     extended_resources: Vec<String>,
 } }
 
@@ -144,6 +146,20 @@ struct QueueFile {
     guarantee: Amounts,
     #[serde(default)]
     limit: Amounts,
+    #[serde(default)]
+    isolation: Level,
+    #[serde(default)]
+    tenant: bool,
+}
+
+/// A level of isolation by its name.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    #[default]
+    Shared,
+    Sandbox,
+    Kernel,
 }
 
 /// Reads and checks a file.
@@ -239,6 +255,7 @@ fn policy(file: PolicyFile, memory: Span) -> Policy {
         score_stranded: file.score_stranded.expect(SHIPPED),
         score_fill: file.score_fill.expect(SHIPPED),
         score_price: file.score_price.expect(SHIPPED),
+        score_kernel: file.score_kernel.expect(SHIPPED),
         usage_half_life_ms: file.usage_half_life.expect(SHIPPED).0,
         memory_exponent_inner: file.memory_exponent_inner.expect(SHIPPED),
         memory_exponent_leaf: file.memory_exponent_leaf.expect(SHIPPED),
@@ -321,6 +338,12 @@ fn queue(
         submitters: file.submitters,
         guarantee: Resources(guarantee.map(|amount| amount.unwrap_or(0))),
         limit: Limit(limit),
+        isolation: match file.isolation {
+            Level::Shared => Isolation::Shared,
+            Level::Sandbox => Isolation::Sandbox,
+            Level::Kernel => Isolation::Kernel,
+        },
+        tenant: file.tenant,
         ..QueueSpec::new(file.name, file.weight.unwrap_or(1))
     })
 }

@@ -111,10 +111,11 @@ impl Config {
         )?;
         write!(
             f,
-            " policy.score_stranded={} policy.score_fill={} policy.score_price={} policy.extended_resources=[{}]",
+            " policy.score_stranded={} policy.score_fill={} policy.score_price={} policy.score_kernel={} policy.extended_resources=[{}]",
             policy.score_stranded,
             policy.score_fill,
             policy.score_price,
+            policy.score_kernel,
             policy.extended_resources.join(",")
         )?;
         write!(

@@ -100,7 +100,7 @@ fn every_fault_has_its_place_and_remedy() {
         scheduler.toml:6:1: the site `a` is declared twice; remove one of the two
         scheduler.toml:3:1: there is no queue `cms`; `jero queues` lists those there are
         scheduler.toml:5:1: the queue `cms` exists already; use `jero queue set` to change it
-        scheduler.toml:4:1: unknown field `wieght`; expected is one of `name`, `weight`, `queued_max`, `running_max`, `user_running_max`, `user_queued_max`, `submitters`, `guarantee`, `limit`
+        scheduler.toml:4:1: unknown field `wieght`; expected is one of `name`, `weight`, `queued_max`, `running_max`, `user_running_max`, `user_queued_max`, `submitters`, `guarantee`, `limit`, `isolation`, `tenant`
         scheduler.toml:4:24: "4" is not an amount of bytes: a number alone does not say its unit; write it like "4GiB" or "512MiB"
         scheduler.toml:4:15: there is no resource `fpga`; use cpu, memory, disk, gpu, or a name in `policy.extended_resources`
         scheduler.toml:4:11: `-1` is no count; write it like { cpu = 100, memory = "400GiB", gpu = 8 }

@@ -2,7 +2,7 @@
 
 use super::amounts::resources;
 use super::lease::lease as lease_of;
-use super::submission::{file, on_lost_contact};
+use super::submission::{file, isolation, on_lost_contact};
 use crate::driver::GrantLimits;
 use jeroboam_core::ids::LeaseId;
 use jeroboam_core::job::Job;
@@ -41,7 +41,8 @@ pub fn grant(world: &World, lease: LeaseId, limits: &GrantLimits) -> v1::Grant {
         walltime_ms: scaled_walltime_ms(node, job),
         grace_ms: world.policy().grace_ms,
         on_lost_contact: on_lost_contact(spec.on_lost_contact).into(),
-        isolation: v1::Isolation::Shared.into(),
+        isolation: isolation(spec.needs.isolation).into(),
+        runtime: active.runtime().to_owned(),
         inputs: spec.inputs.iter().map(file).collect(),
         outputs_of: outputs_of(world, job),
         outputs: spec.outputs.clone(),

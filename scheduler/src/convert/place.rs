@@ -1,9 +1,10 @@
 //! Queues, sites and nodes, on their way out.
 
 use super::amounts::{limit, resources};
-use super::submission::{coe, taint};
+use super::submission::{coe, isolation, taint};
 use crate::state::State;
 use jeroboam_core::ids::QueueId;
+use jeroboam_core::isolation::{Runtime, Tenancy};
 use jeroboam_core::queue::{TaskBounds, UserTasks};
 use jeroboam_core::resources::Resources;
 use jeroboam_core::round::share::Shares;
@@ -41,6 +42,8 @@ pub fn queue(world: &World, shares: &Shares, id: QueueId) -> v1::Queue {
         warnings: nobody_submits(world, id).into_iter().collect(),
         bounds: Some(bounds(&queue.spec.bounds)),
         users: queue.users.iter().take(USERS_MAX).map(user).collect(),
+        isolation: isolation(queue.spec.isolation).into(),
+        tenant: world.queues().queue(queue.tenant).spec.name.clone(),
     }
 }
 
@@ -227,6 +230,32 @@ pub fn node(world: &World, node: &Node) -> v1::Node {
         over_committed: over.map(|over| resources(world.policy(), &over)),
         reason,
         until_ms,
+        runtimes: report
+            .runtimes
+            .iter()
+            .map(|of_node| runtime(world, of_node))
+            .collect(),
+        used_by: used_by(world, node),
+        alone: matches!(world.tenancy(node), Tenancy::Alone(_)),
+    }
+}
+
+fn runtime(world: &World, runtime: &Runtime) -> v1::Runtime {
+    v1::Runtime {
+        name: runtime.name.clone(),
+        isolation: isolation(runtime.isolation).into(),
+        overhead: Some(resources(world.policy(), &runtime.overhead)),
+    }
+}
+
+/// Who has used a node's kernel since it booted.
+fn used_by(world: &World, node: &Node) -> String {
+    match world.tenancy(node) {
+        Tenancy::Unused => String::new(),
+        Tenancy::One(tenant) | Tenancy::Alone(tenant) => {
+            world.queues().queue(tenant).spec.name.clone()
+        }
+        Tenancy::Several => "several".into(),
     }
 }
 

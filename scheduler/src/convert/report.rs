@@ -3,8 +3,9 @@
 use super::amounts::known_resources;
 use super::attempt::end_in;
 use super::lease::lease_in;
-use super::submission::{coe_in, taint_in};
+use super::submission::{coe_in, isolation_in, taint_in};
 use crate::dispatch::FromSite;
+use jeroboam_core::isolation::Runtime;
 use jeroboam_core::policy::Policy;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::site::{NodeReport, SPEED_REFERENCE_MILLI};
@@ -94,7 +95,8 @@ fn nodes_in(policy: &Policy, wire: Vec<v1::NodeReport>) -> Result<Vec<NodeReport
 }
 
 fn node_in(policy: &Policy, wire: v1::NodeReport) -> Result<NodeReport, Rejected> {
-    let place = |field: &str| format!("capacity.nodes[{}].{field}", wire.name);
+    let name = wire.name.clone();
+    let place = |field: &str| format!("capacity.nodes[{name}].{field}");
     if wire.name.is_empty() || wire.name.len() > NODE_NAME_BYTES_MAX {
         let what = "a node has no name, or an absurdly long one";
         return Err(Rejected::invalid(
@@ -125,9 +127,29 @@ fn node_in(policy: &Policy, wire: v1::NodeReport) -> Result<NodeReport, Rejected
         cluster: wire.cluster,
         coe,
         kernel: wire.kernel,
+        runtimes: wire
+            .runtimes
+            .into_iter()
+            .enumerate()
+            .map(|(position, wire)| runtime_in(policy, &place, position, wire))
+            .collect::<Result<_, _>>()?,
         labels: wire.labels,
         taints: wire.taints.into_iter().map(taint_in).collect(),
         schedulable: wire.schedulable,
+    })
+}
+
+fn runtime_in(
+    policy: &Policy,
+    place: impl Fn(&str) -> String,
+    position: usize,
+    wire: v1::Runtime,
+) -> Result<Runtime, Rejected> {
+    let place = place(&format!("runtimes[{position}].isolation"));
+    Ok(Runtime {
+        isolation: isolation_in(&place, wire.isolation)?,
+        overhead: known_resources(policy, wire.overhead),
+        name: wire.name,
     })
 }
 

@@ -7,6 +7,7 @@
 use super::amounts::{resources, resources_in};
 use super::status::rejected_in;
 use crate::store::spool::Digest;
+use jeroboam_core::isolation::Isolation;
 use jeroboam_core::policy::Policy;
 use jeroboam_core::rare::Rare;
 use jeroboam_core::rejected::Rejected;
@@ -68,7 +69,6 @@ impl JobRefused {
 
 fn job_in(policy: &Policy, position: usize, wire: v1::JobSpec) -> Result<JobSpec, Rejected> {
     let place = |field: &str| format!("jobs[{position}].{field}");
-    check_isolation(&place("isolation"), wire.isolation)?;
     check_text(&place("command"), wire.command.iter())?;
     check_variables(&place("env"), &wire)?;
     let after = after_in(&wire);
@@ -82,6 +82,8 @@ fn job_in(policy: &Policy, position: usize, wire: v1::JobSpec) -> Result<JobSpec
             sites: wire.sites.into_iter().collect(),
             sites_excluded: wire.sites_excluded.into_iter().collect(),
             avoided: Rare::default(),
+            isolation: isolation_in(&place("isolation"), wire.isolation)?,
+            tenant: None,
         },
         inputs: inputs_in(&place("inputs"), wire.inputs)?,
         retries: wire
@@ -108,20 +110,26 @@ fn job_in(policy: &Policy, position: usize, wire: v1::JobSpec) -> Result<JobSpec
     })
 }
 
-/// `shared` is all that there is yet.
-fn check_isolation(place: &str, wire: i32) -> Result<(), Rejected> {
-    let level = match v1::Isolation::try_from(wire) {
-        Ok(v1::Isolation::Shared) => return Ok(()),
-        Ok(v1::Isolation::Sandbox) => "sandbox",
-        Ok(v1::Isolation::Kernel) => "kernel",
-        Err(_) => return Err(unknown(place, wire, "use `shared`")),
-    };
-    let what = format!("the isolation `{level}` is not there yet");
-    Err(Rejected::invalid(
-        place,
-        what,
-        "leave it at `shared` and trust the queue's other users, or wait for a later release",
-    ))
+/// A level from the wire.
+///
+/// # Errors
+/// None that is known.
+pub fn isolation_in(place: &str, wire: i32) -> Result<Isolation, Rejected> {
+    match v1::Isolation::try_from(wire) {
+        Ok(v1::Isolation::Shared) => Ok(Isolation::Shared),
+        Ok(v1::Isolation::Sandbox) => Ok(Isolation::Sandbox),
+        Ok(v1::Isolation::Kernel) => Ok(Isolation::Kernel),
+        Err(_) => Err(unknown(place, wire, "use `shared`, `sandbox` or `kernel`")),
+    }
+}
+
+/// A level on the wire.
+pub fn isolation(level: Isolation) -> v1::Isolation {
+    match level {
+        Isolation::Shared => v1::Isolation::Shared,
+        Isolation::Sandbox => v1::Isolation::Sandbox,
+        Isolation::Kernel => v1::Isolation::Kernel,
+    }
 }
 
 /// What a program cannot be given.

@@ -77,6 +77,7 @@ fn a_scrape_shows_the_state_in_base_units() {
         }
         waiting::record(&world, TimeMs(1));
         let placement = Placement {
+            way: None,
             task: TaskId {
                 job: JobId(1),
                 index: 0,

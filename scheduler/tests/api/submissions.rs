@@ -54,7 +54,7 @@ async fn each_bad_submission_is_refused_with_place_and_remedy() {
     cyclic[0].after_ok.push("b".into());
     cyclic[1].outputs_of.push("a".into());
     let mut kernel = job("a", 1);
-    kernel.isolation = v1::Isolation::Kernel.into();
+    kernel.isolation = 7;
     let mut absent = job("a", 1);
     let digest = "0".repeat(64);
     absent.inputs.push(v1::File {
@@ -107,7 +107,7 @@ async fn each_bad_submission_is_refused_with_place_and_remedy() {
         InvalidArgument OUT_OF_BOUNDS [jobs[0].count] 0 is outside 1 ..= 1000000 | use a value from 1 to 1000000
         InvalidArgument OUT_OF_BOUNDS [jobs[].count (sum of tasks)] 1200000 is outside 1 ..= 1000000 | use a value from 1 to 1000000
         InvalidArgument INVALID [jobs[].after_ok] the dependencies form a cycle: a -> b -> a | remove one of these dependencies
-        InvalidArgument INVALID [jobs[0].isolation] the isolation `kernel` is not there yet | leave it at `shared` and trust the queue's other users, or wait for a later release
+        InvalidArgument INVALID [jobs[0].isolation] the value 7 means nothing to this release | use `shared`, `sandbox` or `kernel`
         InvalidArgument INVALID [jobs[0].inputs[0]] the content of `in` is not in the Files service | upload it first (Files.Put), then submit with the same request id
         InvalidArgument OUT_OF_BOUNDS [jobs[0].inputs (bytes)] 1099511627776 is outside 0 ..= 1073741824 | use a value from 0 to 1073741824
         NotFound UNKNOWN_SITE [] there is no site `meyrn` | did you mean `meyrin`? `jero sites` lists them all

@@ -140,7 +140,11 @@ fn planned_by_hand(node: usize) -> MemoryDisk {
     let job = scheduler.submit(1);
     let node = scheduler.state.world.nodes()[node].id;
     let task = jeroboam_core::ids::TaskId { job, index: 0 };
-    let placements = vec![Placement { task, node }];
+    let placements = vec![Placement {
+        task,
+        node,
+        way: None,
+    }];
     scheduler.apply(
         Event::PlanCommitted {
             placements,

@@ -397,6 +397,7 @@ pub fn capacity() -> FromSite {
         cluster: "hosts".into(),
         coe: Coe::Process,
         kernel: "boot-1".into(),
+        runtimes: Vec::new(),
         capacity: Resources::of(2_000, 8_192, 0, 0),
         labels: BTreeMap::new(),
         taints: BTreeSet::new(),

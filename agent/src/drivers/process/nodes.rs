@@ -69,6 +69,8 @@ fn node_report(cluster: &str, node: &DeclaredNode) -> v1::NodeReport {
         taints: node.taints.iter().map(taint).collect(),
         speed_milli: node.speed_milli,
         schedulable: true,
+        // Processes share the host's kernel: the engine's own runtime, and no other.
+        runtimes: Vec::new(),
     }
 }
 

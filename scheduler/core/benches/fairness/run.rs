@@ -301,6 +301,7 @@ fn node(number: usize, capacity: Resources) -> NodeReport {
         cluster: "c".into(),
         coe: Coe::Process,
         kernel: "k".into(),
+        runtimes: Vec::new(),
         capacity,
         labels: BTreeMap::new(),
         taints: BTreeSet::new(),

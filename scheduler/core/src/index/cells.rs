@@ -1,7 +1,7 @@
 //! Which nodes are alike: cells, their shapes and their blocks.
 //!
-//! A cell is the nodes of one site with the same engine, labels, taints and nearly
-//! the same capacity; at a leased site also of the same speed, which the contract's
+//! A cell is the nodes of one site with the same engine, labels, taints, runtimes and nearly
+//! the same capacity, where work asks to be kept apart also the same use of their kernels; at a leased site also of the same speed, which the contract's
 //! window and price depend on. Labels that tell most nodes apart (a host name) would
 //! make a cell of every node: such keys are *spread*, left out of the cells and
 //! looked up node by node for the few classes that ask for them.
@@ -13,6 +13,7 @@
 use super::block::{Block, LANES, NOBODY, WIDTH_MAX};
 use super::shape::Shape;
 use crate::ids::SiteId;
+use crate::isolation::{Runtime, Tenancy};
 use crate::resources::Resources;
 use crate::site::NodeReport;
 use crate::spec::{Coe, Taint};
@@ -61,6 +62,9 @@ pub(super) struct Standing {
     pub(super) price: u32,
 }
 
+/// Capacity, runtimes, who uses the kernel, and whether it is known which that is.
+type ShapeKey = (Resources, Vec<Runtime>, Option<Tenancy>, bool);
+
 type Kinds = BTreeMap<Coe, BTreeMap<BTreeMap<String, String>, BTreeMap<BTreeSet<Taint>, u32>>>;
 
 /// All cells.
@@ -70,28 +74,37 @@ pub(super) struct Cells {
     pub(super) shapes: Vec<Shape>,
     pub(super) blocks: Vec<Block>,
     by_key: BTreeMap<Key, u32>,
-    shape_by_key: BTreeMap<Resources, u32>,
+    shape_by_key: BTreeMap<ShapeKey, u32>,
     kinds: Kinds,
     kinds_count: u32,
     free_blocks: Vec<u32>,
     /// Keys of labels that tell most nodes apart.
     pub(super) spread: BTreeSet<String>,
+    /// The policy's weight of kernels.
+    pub(super) score_kernel: i64,
     /// Cells that had no node any more.
     pub(super) dead: usize,
 }
 
 impl Cells {
-    /// No cells; these labels are looked up node by node.
-    pub(super) fn new(spread: BTreeSet<String>) -> Self {
+    /// No cells; these labels are looked up node by node, and kernels weigh so much.
+    pub(super) fn new(spread: BTreeSet<String>, score_kernel: i64) -> Self {
         Cells {
             spread,
+            score_kernel,
             ..Default::default()
         }
     }
 
     /// The cell of a node, made if there is none.
-    pub(super) fn find(&mut self, standing: Standing, report: &NodeReport) -> u32 {
-        let shape = self.shape(&report.capacity);
+    /// `tenancy` says who uses the node's kernel, where that matters.
+    pub(super) fn find(
+        &mut self,
+        standing: Standing,
+        report: &NodeReport,
+        tenancy: Option<Tenancy>,
+    ) -> u32 {
+        let shape = self.shape(report, tenancy);
         let key = Key {
             site: standing.site,
             edition: standing.edition,
@@ -195,14 +208,22 @@ impl Cells {
         blocks + cells + self.cells.capacity() * size_of::<Cell>()
     }
 
-    fn shape(&mut self, capacity: &Resources) -> u32 {
-        let key = Shape::key(capacity);
+    fn shape(&mut self, report: &NodeReport, tenancy: Option<Tenancy>) -> u32 {
+        let capacity = &report.capacity;
+        let known = !report.kernel.is_empty();
+        let key = (
+            Shape::key(capacity),
+            report.runtimes.clone(),
+            tenancy,
+            known,
+        );
         if let Some(id) = self.shape_by_key.get(&key) {
             self.shapes[*id as usize].widen(capacity);
             return *id;
         }
         let id = self.shapes.len() as u32;
-        self.shapes.push(Shape::new(capacity));
+        let runtimes = report.runtimes.clone();
+        self.shapes.push(Shape::new(capacity, runtimes, tenancy));
         self.shape_by_key.insert(key, id);
         id
     }

@@ -134,7 +134,7 @@ impl Memo {
                     }
                     let shape = &cells.shapes[*shape as usize];
                     if let Some(score) = score_bound(room, shape, &terms, weights) {
-                        let score = score + cells.cells[*cell as usize].price;
+                        let score = score + cells.cells[*cell as usize].price + terms.kernel;
                         self.bounds.lower(*block as usize, key(score, *node));
                     }
                 }
@@ -175,7 +175,7 @@ impl Memo {
         match self.terms[at] {
             Some(terms) if terms.edition == cells.shapes[at].edition => terms,
             _ => {
-                let terms = Terms::new(&cells.shapes[at], &self.needs.resources);
+                let terms = Terms::new(&cells.shapes[at], &self.needs, cells.score_kernel);
                 self.terms[at] = Some(terms);
                 terms
             }
@@ -227,7 +227,7 @@ impl Memo {
             let bound = blocks[*block as usize].bound(shape, &terms, weights);
             if let Some((score, node)) = bound {
                 self.bounds
-                    .set(*block as usize, key(score + of.price, node));
+                    .set(*block as usize, key(score + of.price + terms.kernel, node));
             }
         }
     }

@@ -129,7 +129,11 @@ impl NodeIndex {
     fn key(&self, world: &World, memo: &Memo, node: u32) -> u64 {
         let place = &self.places[node as usize];
         let block = &self.cells.blocks[block_of(place.seat)];
-        let need = &memo.needs.resources;
+        let cell = &self.cells.cells[block.cell as usize];
+        let shape = &self.cells.shapes[cell.shape as usize];
+        let Some((need, kernel)) = shape.amounts(&memo.needs, self.cells.score_kernel) else {
+            return NONE;
+        };
         let fits = need.fits_in(&place.free) && need.fits_in(&place.capacity);
         if !fits || !block.is_open(lane_of(place.seat)) {
             return NONE;
@@ -145,9 +149,9 @@ impl NodeIndex {
                 return NONE;
             }
         }
-        let left = place.free.minus(need);
+        let left = place.free.minus(&need);
         let score = score_left(world.policy(), &place.capacity, &left, 0) as u32;
-        key(score + self.cells.cells[block.cell as usize].price, node)
+        key(score + cell.price + kernel, node)
     }
 
     /// True if by its columns a node's key may still be as low as a bound.
@@ -161,7 +165,7 @@ impl NodeIndex {
         let terms = memo.terms(&self.cells, cell.shape);
         let shape = &self.cells.shapes[cell.shape as usize];
         let score = score_bound(&block.room(lane_of(seat)), shape, &terms, self.weights);
-        score.is_some_and(|score| u64::from(score + cell.price) <= bound >> 32)
+        score.is_some_and(|score| u64::from(score + cell.price + terms.kernel) <= bound >> 32)
     }
 
     /// The least bound of a block's nodes by its columns.
@@ -176,7 +180,7 @@ impl NodeIndex {
         for (score, other) in scores.iter().zip(&block.nodes) {
             node = node.min(if *score == low { *other } else { u32::MAX });
         }
-        (low != i32::MAX).then(|| key(low as u32 + cell.price, node))
+        (low != i32::MAX).then(|| key(low as u32 + cell.price + terms.kernel, node))
     }
 
     /// The least key of a block's nodes.
@@ -190,11 +194,12 @@ impl NodeIndex {
         if low == i32::MAX {
             return None;
         }
+        let extra = cell.price + terms.kernel;
         debug_assert!(
             block.nodes.iter().zip(&scores).all(|(node, score)| {
                 let exact = (*node != NOBODY).then(|| self.key(world, memo, *node));
                 exact.is_none_or(|exact| {
-                    exact == NONE || exact >> 32 >= u64::from(*score as u32 + cell.price)
+                    exact == NONE || exact >> 32 >= u64::from(*score as u32 + extra)
                 })
             }),
             "a score below its bound"
@@ -203,7 +208,7 @@ impl NodeIndex {
         let first = scores.iter().position(|score| *score == low)?;
         let mut least = self.key(world, memo, block.nodes[first]);
         for (lane, (score, node)) in scores.iter().zip(&block.nodes).enumerate() {
-            let may = *score != i32::MAX && key(*score as u32 + cell.price, *node) < least;
+            let may = *score != i32::MAX && key(*score as u32 + extra, *node) < least;
             if may && lane != first {
                 least = least.min(self.key(world, memo, *node));
             }

@@ -5,7 +5,10 @@
 //! decides, are computed on each node's own amounts.
 
 use super::block::{FULL, WIDTH_MAX};
+use crate::isolation::{Runtime, Tenancy, choose};
 use crate::resources::{CPU, DIMENSIONS, DISK, MEMORY, Resources};
+use crate::round::score::kernel_score;
+use crate::spec::Needs;
 
 /// Leading binary digits of a capacity that shapes tell apart: 1 in 512 to 1,024.
 const DIGITS: u32 = 10;
@@ -23,11 +26,18 @@ pub(super) struct Shape {
     most: Resources,
     /// Counts how often the two moved apart: terms from before are void.
     pub(super) edition: u32,
+    runtimes: Vec<Runtime>,
+    /// Who uses the kernels, where that matters.
+    tenancy: Option<Tenancy>,
 }
 
 impl Shape {
-    /// Of a capacity.
-    pub(super) fn new(capacity: &Resources) -> Self {
+    /// Of a capacity, with these runtimes and this use of the kernel.
+    pub(super) fn new(
+        capacity: &Resources,
+        runtimes: Vec<Runtime>,
+        tenancy: Option<Tenancy>,
+    ) -> Self {
         let there = (0..DIMENSIONS).filter(|d| capacity[*d] > 0);
         let (mut dimensions, mut width) = ([0; WIDTH_MAX], 0);
         let counted = there.filter(|d| *d != DISK);
@@ -48,7 +58,21 @@ impl Shape {
             least: *capacity,
             most: *capacity,
             edition: 0,
+            runtimes,
+            tenancy,
         }
+    }
+
+    /// What a task takes up on a node of this shape, and what that adds to the score by the
+    /// policy's weight of kernels; `None` if it may not run there.
+    pub(super) fn amounts(&self, needs: &Needs, score_kernel: i64) -> Option<(Resources, u32)> {
+        let tenancy = self.tenancy.unwrap_or(Tenancy::Unused);
+        let choice = choose(needs, &self.runtimes, tenancy).ok()?;
+        let kernel = match self.tenancy {
+            Some(tenancy) => kernel_score(score_kernel, choice.way, tenancy),
+            None => 0,
+        };
+        Some((needs.resources.plus(&choice.overhead), kernel as u32))
     }
 
     /// What capacities of one shape have in common.
@@ -110,11 +134,22 @@ pub(super) struct Terms {
     pub(super) least: [u16; WIDTH_MAX],
     /// Of the smallest node, rounded up.
     pub(super) most: [u16; WIDTH_MAX],
+    /// What the use of the kernel adds to the score.
+    pub(super) kernel: u32,
 }
 
 impl Terms {
     /// Of these needs.
-    pub(super) fn new(shape: &Shape, needs: &Resources) -> Self {
+    pub(super) fn new(shape: &Shape, needs: &Needs, score_kernel: i64) -> Self {
+        let Some((needs, kernel)) = shape.amounts(needs, score_kernel) else {
+            return Terms {
+                edition: shape.edition,
+                fits: false,
+                least: [u16::MAX; WIDTH_MAX],
+                most: [u16::MAX; WIDTH_MAX],
+                kernel: 0,
+            };
+        };
         let (mut least, mut most) = ([0; WIDTH_MAX], [0; WIDTH_MAX]);
         let fits = needs.fits_in(&shape.most);
         for (k, d) in shape.dimensions[..shape.width()].iter().enumerate() {
@@ -129,6 +164,7 @@ impl Terms {
             fits,
             least,
             most,
+            kernel,
         }
     }
 }

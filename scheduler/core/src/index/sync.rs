@@ -29,7 +29,7 @@ impl NodeIndex {
         let stale = self.cells.dead > live + STALE_MAX
             || self.cells.kinds() > 2 * self.kinds_built + STALE_MAX
             || self.places.len() > 2 * self.nodes_built + STALE_MAX;
-        if !self.built || stale {
+        if !self.built || stale || self.isolating != world.is_isolating() {
             self.build(world);
             return;
         }
@@ -67,7 +67,8 @@ impl NodeIndex {
             stranded: policy.score_stranded as i32,
             fill: policy.score_fill as i32,
         };
-        self.cells = Cells::new(spread(world));
+        self.isolating = world.is_isolating();
+        self.cells = Cells::new(spread(world), policy.score_kernel);
         self.places = vec![Place::default(); world.nodes().len()];
         self.log = Log::new(self.log.end(), log_max(world.nodes().len()));
         (self.memos, self.memos_bytes) = (Vec::new(), 0);
@@ -132,7 +133,11 @@ impl NodeIndex {
                 leased: site.spec.contract.is_some(),
                 price: (world.policy().score_price * price_milli_eur(site)) as u32,
             };
-            let cell = self.cells.find(standing, &node.report);
+            let tenancy = self.isolating.then(|| {
+                let taken = self.kernels.get(&node.kernel).copied();
+                taken.unwrap_or_else(|| world.tenancy(node))
+            });
+            let cell = self.cells.find(standing, &node.report, tenancy);
             let stays = seat != NOWHERE && self.cells.blocks[block_of(seat)].cell == cell;
             if !stays {
                 self.unseat(id);

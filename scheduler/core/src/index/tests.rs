@@ -11,7 +11,7 @@ use crate::spec::Needs;
 use crate::time::HOUR_MS;
 use proptest::prelude::*;
 
-use life::{Act, Life, NodeAct, START, act, node_act};
+use life::{Act, Life, NodeAct, START, act, apart, node_act};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
@@ -24,6 +24,28 @@ proptest! {
     ) {
         let mut life = Life::new(&nodes);
         for act in &acts {
+            life.act(act);
+            life.world.check();
+        }
+        for class in life.classes() {
+            life.ask(class);
+        }
+    }
+
+    /// The same where two tenants ask to be kept apart.
+    #[test]
+    fn finds_what_a_scan_finds_for_tenants(
+        nodes in prop::collection::vec(node_act(), 0..60),
+        acts in prop::collection::vec(act(), 1..120),
+        late in 0usize..120,
+    ) {
+        let mut life = Life::new(&nodes);
+        life.submit("mine", apart());
+        for (position, act) in acts.iter().enumerate() {
+            if position == late {
+                life.settle();
+                life.submit("others", apart());
+            }
             life.act(act);
             life.world.check();
         }

@@ -40,6 +40,7 @@ fn world(cores: i64, contract: Option<Contract>) -> World {
         cluster: "c".into(),
         coe: Coe::Process,
         kernel: String::new(),
+        runtimes: Vec::new(),
         capacity: Resources::of(cores * 1_000, 1_024, 0, 0),
         labels: BTreeMap::new(),
         taints: BTreeSet::new(),

@@ -54,7 +54,7 @@ struct Walk<'w> {
 /// What there is for somebody.
 enum Chance {
     /// Room now, and it is taken.
-    Now(Found),
+    Now(Vec<Found>),
     /// Room from then on.
     Later(Vec<Place>, TimeMs),
     /// Room later, but it may hold none.
@@ -147,7 +147,7 @@ impl Round<'_> {
 
     /// What there is for a head beside the reservations that hold.
     fn chance(&mut self, walk: &mut Walk<'_>, head: &Head, promise: Option<&Booking>) -> Chance {
-        if let Some(found) = self.start_now(walk, head.class) {
+        if let Some(found) = self.start_now(walk, head) {
             return Chance::Now(found);
         }
         if self.bookings.len() >= walk.depth && !walk.strict {
@@ -171,22 +171,22 @@ impl Round<'_> {
     }
 
     /// Takes places now for all that go at once, if they delay no reservation.
-    fn start_now(&mut self, walk: &mut Walk<'_>, class: ClassId) -> Option<Found> {
-        let gang = self.world.classes().gang(class);
+    fn start_now(&mut self, walk: &mut Walk<'_>, head: &Head) -> Option<Vec<Found>> {
+        let gang = self.world.classes().gang(head.class);
         let mut found = Vec::with_capacity(gang.size as usize);
         if gang.within.is_some() {
-            let places = walk.profile.places_at(&self.room, class, self.now)?;
+            let places = walk.profile.places_at(&self.room, head.class, self.now)?;
             let each = |place: &Place| vec![place.node; place.tasks as usize];
             for node in places.iter().flat_map(each) {
-                if !self.start_on(walk, class, Some(node), &mut found) {
+                if !self.start_on(walk, head, Some(node), &mut found) {
                     return None;
                 }
             }
             return Some(found);
         }
         for _ in 0..gang.size {
-            let node = self.pick_beside(walk, class);
-            if !self.start_on(walk, class, node, &mut found) {
+            let node = self.pick_beside(walk, head.class);
+            if !self.start_on(walk, head, node, &mut found) {
                 return None;
             }
         }
@@ -197,20 +197,19 @@ impl Round<'_> {
     fn start_on(
         &mut self,
         walk: &mut Walk<'_>,
-        class: ClassId,
+        head: &Head,
         node: Option<NodeId>,
-        found: &mut Found,
+        found: &mut Vec<Found>,
     ) -> bool {
-        let needs = self.world.classes().needs(class);
+        let needs = self.world.classes().needs(head.class);
         if let Some(node) = node.filter(|node| self.room.has_room(needs, *node)) {
-            self.room.take(needs, node);
+            found.push(self.room.take(needs, head.leaf, node));
             walk.profile.start(needs, node, true);
-            found.push(node);
             return true;
         }
-        for node in found.drain(..).rev() {
-            self.room.give(needs, node);
-            walk.profile.start(needs, node, false);
+        for place in found.drain(..).rev() {
+            self.room.give(&place);
+            walk.profile.start(needs, place.node, false);
         }
         false
     }
@@ -267,6 +266,7 @@ impl Round<'_> {
         for place in &reservation.places {
             let kept = Kept {
                 owner: booking.work,
+                class: booking.class,
                 need: needs.resources.times(place.tasks.into()),
                 until: reservation.promised,
                 spare: Resources::ZERO,

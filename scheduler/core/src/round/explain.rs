@@ -98,8 +98,7 @@ pub fn predicted_start(world: &World, now: TimeMs, reservation: &Reservation) ->
     let room = Room::new(world, now);
     let mut places = reservation.places.iter();
     places.try_fold(now, |latest, place| {
-        let need = needs.resources.times(place.tasks.into());
-        let (at, _) = room.earliest(needs, &need, place.node)?;
+        let at = room.earliest(needs, place.tasks.into(), place.node)?;
         Some(latest.max(at))
     })
 }

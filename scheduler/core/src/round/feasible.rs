@@ -1,7 +1,8 @@
 //! Which nodes would take a task. The planner asks, and the World asks again
 //! when a plan is committed: one function for both.
 
-use crate::ids::{SiteId, TaskId};
+use crate::ids::{KernelId, QueueId, SiteId, TaskId};
+use crate::isolation::{Choice, Tenancy, choose, is_missing};
 use crate::reason::Refusal;
 use crate::resources::Resources;
 use crate::site::{BUDGET_MICRO_EUR_MAX, Node, NodeReport, Site};
@@ -16,29 +17,89 @@ use std::collections::BTreeMap;
 pub struct Taken {
     nodes: Sparse<Resources>,
     cost_micro_eur: BTreeMap<SiteId, i64>,
+    /// Who uses kernels after each of the decisions, the last one last; empty while
+    /// nobody asks for isolation.
+    kernels: BTreeMap<KernelId, Vec<Tenancy>>,
+}
+
+/// What a task takes on a node.
+#[derive(Debug, Clone, Copy)]
+pub struct Took {
+    /// How it runs there.
+    pub choice: Choice,
+    /// With its overhead.
+    pub amounts: Resources,
+    /// What it can cost at most.
+    pub cost_micro_eur: i64,
 }
 
 impl Taken {
-    /// Notes that a task with these needs goes to a node.
+    /// Notes that a tenant's task with these needs goes to a node.
     ///
-    /// Returns what that can cost at most.
-    pub fn take(&mut self, world: &World, needs: &Needs, node: &Node) -> i64 {
-        *self.of(node) += &needs.resources;
-        let cost = worst_cost_micro_eur(world, needs, node);
-        if cost > 0 {
-            *self.cost_micro_eur.entry(node.site).or_default() += cost;
+    /// # Panics
+    /// If nobody with such needs may run there: a broken invariant.
+    pub fn take(&mut self, world: &World, needs: &Needs, tenant: QueueId, node: &Node) -> Took {
+        let choice = self.choose(world, needs, node);
+        let choice = choice.expect("places are taken where a task may run");
+        let amounts = needs.resources.plus(&choice.overhead);
+        *self.of(node) += &amounts;
+        let cost_micro_eur = worst_cost_micro_eur(world, needs, node);
+        if cost_micro_eur > 0 {
+            *self.cost_micro_eur.entry(node.site).or_default() += cost_micro_eur;
         }
-        cost
+        if world.is_isolating() {
+            let after = self.tenancy(world, node).with(tenant, choice.way.alone);
+            self.kernels.entry(node.kernel).or_default().push(after);
+        }
+        Took {
+            choice,
+            amounts,
+            cost_micro_eur,
+        }
     }
 
-    /// Undoes [`Taken::take`].
-    pub fn give(&mut self, world: &World, needs: &Needs, node: &Node) -> i64 {
-        *self.of(node) -= &needs.resources;
-        let cost = worst_cost_micro_eur(world, needs, node);
-        if cost > 0 {
-            *self.cost_micro_eur.entry(node.site).or_default() -= cost;
+    /// Undoes a [`Taken::take`], of those on one kernel the last.
+    pub fn give(&mut self, node: &Node, took: &Took) {
+        *self.of(node) -= &took.amounts;
+        if took.cost_micro_eur > 0 {
+            *self.cost_micro_eur.entry(node.site).or_default() -= took.cost_micro_eur;
         }
-        cost
+        if let Some(uses) = self.kernels.get_mut(&node.kernel) {
+            uses.pop();
+        }
+    }
+
+    /// Who uses a node's kernel.
+    pub fn tenancy(&self, world: &World, node: &Node) -> Tenancy {
+        let taken = self.kernels.get(&node.kernel).and_then(|uses| uses.last());
+        taken.copied().unwrap_or_else(|| world.tenancy(node))
+    }
+
+    /// Who will use a node's kernel because of the decisions; `None` if they change nothing.
+    pub fn changed_tenancy(&self, node: &Node) -> Option<Tenancy> {
+        self.kernels.get(&node.kernel)?.last().copied()
+    }
+
+    /// How a task may run on a node.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn choose(&self, world: &World, needs: &Needs, node: &Node) -> Result<Choice, Refusal> {
+        // Who uses the kernel is far away in memory, and matters rarely.
+        let tenancy = if world.is_isolating() {
+            self.tenancy(world, node)
+        } else {
+            Tenancy::Unused
+        };
+        choose(needs, &node.report.runtimes, tenancy)
+    }
+
+    /// What a task would take up on a node, if it may run there.
+    pub fn amounts(&self, world: &World, needs: &Needs, node: &Node) -> Resources {
+        let choice = self.choose(world, needs, node);
+        choice.map_or(needs.resources, |choice| {
+            needs.resources.plus(&choice.overhead)
+        })
     }
 
     /// What is left on a node.
@@ -64,27 +125,33 @@ pub fn refusal(
 ) -> Option<Refusal> {
     let site = world.site(node.site);
     let taken_micro_eur = taken.cost_micro_eur.get(&site.id).copied().unwrap_or(0);
-    match_refusal(needs, site, node)
+    let choice = taken.choose(world, needs, node);
+    let amounts = match choice {
+        Ok(choice) => needs.resources.plus(&choice.overhead),
+        Err(_) => needs.resources,
+    };
+    match_refusal(needs, &amounts, site, node)
         .or_else(|| contract_refusal(world, now, taken_micro_eur, needs, node))
         .or_else(|| closed_refusal(now, site, node))
         .or_else(|| {
             let avoided = needs.avoids(&site.spec.name, &node.report.name);
             avoided.then_some(Refusal::FailedThere)
         })
-        .or_else(|| (!needs.resources.fits_in(&taken.free(node))).then_some(Refusal::Busy))
+        .or_else(|| choice.err())
+        .or_else(|| (!amounts.fits_in(&taken.free(node))).then_some(Refusal::Busy))
 }
 
 /// True if a node would take a task now, or will once enough has ended there.
 pub fn will_take(world: &World, now: TimeMs, taken: &Taken, needs: &Needs, node: &Node) -> bool {
     matches!(
         refusal(world, now, taken, needs, node),
-        None | Some(Refusal::Busy)
+        None | Some(Refusal::Busy | Refusal::KernelTaken)
     )
 }
 
 /// What no waiting changes: the needs against what the node is.
-fn match_refusal(needs: &Needs, site: &Site, node: &Node) -> Option<Refusal> {
-    let too_large = || !needs.resources.fits_in(&node.report.capacity);
+fn match_refusal(needs: &Needs, amounts: &Resources, site: &Site, node: &Node) -> Option<Refusal> {
+    let too_large = || !amounts.fits_in(&node.report.capacity);
     kind_refusal(needs, site, &node.report).or_else(|| too_large().then_some(Refusal::TooLarge))
 }
 
@@ -106,6 +173,8 @@ pub(crate) fn kind_refusal(needs: &Needs, site: &Site, report: &NodeReport) -> O
         .all(|taint| needs.tolerations.contains(taint))
     {
         Some(Refusal::TaintsNotTolerated)
+    } else if is_missing(needs, report) {
+        Some(Refusal::IsolationMissing)
     } else {
         None
     }

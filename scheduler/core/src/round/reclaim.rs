@@ -20,12 +20,15 @@ pub use running::Running;
 
 use super::Round;
 use super::barrier::Work;
+use super::feasible::refusal;
 use super::order::{Head, is_about};
 use super::reserve::Booking;
 use super::room::{Group, group_of};
 use super::share::fine;
 use crate::event::Preemption;
 use crate::ids::{NodeId, QueueId, TaskId};
+use crate::isolation::whole;
+use crate::reason::Refusal;
 use crate::reservation::{Place, Reservation};
 use crate::resources::{DIMENSIONS, Resources};
 use crate::site::Node;
@@ -218,7 +221,8 @@ impl Round<'_> {
         }
         for _ in 0..self.world.classes().gang(head.class).size {
             let (node, victims) = self.cheapest(running, head, work, trial, avoided)?;
-            let each = self.world.classes().needs(head.class).resources;
+            let needs = self.world.classes().needs(head.class);
+            let each = whole(needs, &self.world.node(node).report);
             for unit in victims {
                 self.add_victim(running, work, trial, unit);
             }
@@ -319,11 +323,12 @@ impl Round<'_> {
                 continue;
             }
             let needs = self.world.classes().needs(head.class);
-            if !super::feasible::will_take(self.world, self.now, &self.room.taken, needs, node) {
+            let refusal = refusal(self.world, self.now, &self.room.taken, needs, node);
+            if !matches!(refusal, None | Some(Refusal::Busy)) {
                 continue;
             }
-            let Some((lost, victims)) =
-                self.victims_on(running, work, trial, node.id, &needs.resources)
+            let need = whole(needs, &node.report);
+            let Some((lost, victims)) = self.victims_on(running, work, trial, node.id, &need)
             else {
                 continue;
             };

@@ -10,9 +10,10 @@ use super::Round;
 use super::barrier::{Barrier, HeldBack, Stopped, Work};
 use super::feasible::will_take;
 use super::order::{Head, is_about};
-use super::room::{Group, Kept, group_of};
+use super::room::{Found, Group, Kept, group_of};
 use super::share::fine;
 use crate::ids::{ClassId, NodeId, QueueId};
+use crate::isolation::whole;
 use crate::reservation::{Place, Reservation};
 use crate::resources::{DIMENSIONS, GPU, Resources};
 use crate::site::Node;
@@ -118,9 +119,10 @@ impl Round<'_> {
         let booking = &self.bookings[position];
         let needs = self.world.classes().needs(booking.class);
         for place in &booking.reservation.places {
-            let need = needs.resources.times(place.tasks.into());
+            let need = self.need_of(needs, place);
             let kept = Kept {
                 owner: booking.work,
+                class: booking.class,
                 need,
                 until,
                 spare: self.room.free_at(place.node, until).minus(&need),
@@ -146,11 +148,17 @@ impl Round<'_> {
         let booking = self.bookings.remove(position);
         let needs = self.world.classes().needs(booking.class);
         for place in &booking.reservation.places {
-            let need = needs.resources.times(place.tasks.into());
+            let need = self.need_of(needs, place);
             self.room.open(place.node, &need);
         }
         self.room.forget_failed();
         booking
+    }
+
+    /// What is kept of a place.
+    fn need_of(&self, needs: &Needs, place: &Place) -> Resources {
+        let report = &self.world.node(place.node).report;
+        whole(needs, report).times(place.tasks.into())
     }
 
     fn renew(&mut self, position: usize) -> Renewed {
@@ -229,8 +237,8 @@ impl Round<'_> {
         let needs = self.world.classes().needs(booking.class);
         let mut latest = self.now;
         for place in &booking.reservation.places {
-            let need = needs.resources.times(place.tasks.into());
-            let (at, _) = self.room.earliest(needs, &need, place.node)?;
+            let tasks = place.tasks.into();
+            let at = self.room.earliest(needs, tasks, place.node)?;
             latest = latest.max(at);
         }
         Some(latest)
@@ -242,12 +250,12 @@ impl Round<'_> {
         let booking = self.bookings[position].clone();
         let needs = self.world.classes().needs(booking.class);
         let size = booking.reservation.tasks.len();
-        let mut found: Vec<NodeId> = Vec::with_capacity(size);
+        let leaf = booking.work.leaf;
+        let mut found: Vec<Found> = Vec::with_capacity(size);
         for place in &booking.reservation.places {
             for _ in 0..place.tasks {
                 if self.room.has_room(needs, place.node) {
-                    self.room.take(needs, place.node);
-                    found.push(place.node);
+                    found.push(self.room.take(needs, leaf, place.node));
                 }
             }
         }
@@ -259,14 +267,10 @@ impl Round<'_> {
             let Ok(node) = self.room.pick_open(booking.class, None) else {
                 break;
             };
-            self.room.take(needs, node);
-            found.push(node);
+            found.push(self.room.take(needs, leaf, node));
         }
         if found.len() < size {
-            found
-                .into_iter()
-                .rev()
-                .for_each(|node| self.room.give(needs, node));
+            found.iter().rev().for_each(|found| self.room.give(found));
             return false;
         }
         // Nobody has to respect the room that was kept for it any more.
@@ -419,8 +423,7 @@ impl Round<'_> {
         let gpus = behind_others(needs, node);
         let most = needs.resources.times_in(capacity).min(size.into());
         for tasks in 1..=most {
-            let need = needs.resources.times(tasks);
-            let Some((at, _)) = self.room.earliest(needs, &need, node.id) else {
+            let Some(at) = self.room.earliest(needs, tasks, node.id) else {
                 break;
             };
             soonest.insert((at, gpus, node.id, tasks as u32));

@@ -1,11 +1,12 @@
 //! Where there is room now: the World's nodes, less what the round has taken, less what
 //! it keeps for reservations.
 
-use super::feasible::{Taken, latest_end, longest_ms, refusal, takes_tasks, will_take};
+use super::feasible::{Taken, Took, latest_end, longest_ms, refusal, takes_tasks, will_take};
 use super::order::{Head, Order};
 use super::score::{best_node, score};
 use crate::ids::{ClassId, JobId, NodeId, QueueId, TaskId};
 use crate::index::NodeIndex;
+use crate::isolation::{Tenancy, choose, whole};
 use crate::reason::{Refusal, WaitingReason};
 use crate::resources::{DIMENSIONS, Resources};
 use crate::round::barrier::Work;
@@ -25,7 +26,7 @@ pub struct Room<'w> {
     /// What the round gives away.
     pub taken: Taken,
     /// What it has given away on each node, and until when by the walltime limits.
-    placed: Sparse<Vec<(TimeMs, Resources)>>,
+    placed: Sparse<Vec<Placed>>,
     /// Nodes with room that is kept.
     pub kept: BTreeMap<NodeId, Kept>,
     /// Tasks that the round takes their places away from.
@@ -36,11 +37,30 @@ pub struct Room<'w> {
     failed_gangs: BTreeMap<(QueueId, ClassId), WaitingReason>,
 }
 
+/// What a round has given away on a node.
+#[derive(Debug, Clone, Copy)]
+struct Placed {
+    until: TimeMs,
+    amounts: Resources,
+    alone: bool,
+}
+
+/// Whether work keeps those away from a kernel for whom room is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spoils {
+    Never,
+    WhileItRuns,
+    /// Until the kernel boots again.
+    Always,
+}
+
 /// Room that is kept on a node.
 #[derive(Debug, Clone, Copy)]
 pub struct Kept {
     /// For whom.
     pub owner: Work,
+    /// Of what class.
+    pub class: ClassId,
     /// How much.
     pub need: Resources,
     /// From when on it is needed.
@@ -51,8 +71,14 @@ pub struct Kept {
     pub freed: bool,
 }
 
-/// Where the tasks of some work go.
-pub type Found = Vec<NodeId>;
+/// Where a task goes, and what it takes there.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    /// Where.
+    pub node: NodeId,
+    /// What.
+    pub took: Took,
+}
 
 impl<'w> Room<'w> {
     /// The room at the start of a round.
@@ -102,7 +128,7 @@ impl<'w> Room<'w> {
     ///
     /// # Errors
     /// Why there is not.
-    pub fn find(&mut self, order: &Order<'_>, head: &Head) -> Result<Found, WaitingReason> {
+    pub fn find(&mut self, order: &Order<'_>, head: &Head) -> Result<Vec<Found>, WaitingReason> {
         if let Some(reason) = self.failed_gangs.get(&(head.leaf, head.class)) {
             return Err(*reason);
         }
@@ -111,10 +137,10 @@ impl<'w> Room<'w> {
             None => self.find_among(order, head, gang.size, None),
             Some(within) => self.find_within(order, head, gang.size, within),
         };
-        if let Err(reason) = found
+        if let Err(reason) = &found
             && gang.size > 1
         {
-            self.failed_gangs.insert((head.leaf, head.class), reason);
+            self.failed_gangs.insert((head.leaf, head.class), *reason);
         }
         found
     }
@@ -134,12 +160,10 @@ impl<'w> Room<'w> {
             job: JobId(0),
             class,
         };
-        let found = self.find(order, &head)?;
-        let needs = self.world.classes().needs(class);
-        found
+        self.find(order, &head)?
             .into_iter()
             .rev()
-            .for_each(|node| self.give(needs, node));
+            .for_each(|found| self.give(&found));
         Ok(())
     }
 
@@ -151,7 +175,7 @@ impl<'w> Room<'w> {
         head: &Head,
         size: u32,
         within: &Within,
-    ) -> Result<Found, WaitingReason> {
+    ) -> Result<Vec<Found>, WaitingReason> {
         let needs = self.world.classes().needs(head.class);
         let mut rooms: BTreeMap<Group, i64> = BTreeMap::new();
         let mut closest = WaitingReason::NoNodes;
@@ -161,7 +185,7 @@ impl<'w> Room<'w> {
                 refusal(self.world, self.now, &self.taken, needs, node),
             ) {
                 (Some(group), None) => {
-                    let places = needs.resources.times_in(&self.taken.free(node));
+                    let places = self.places_on(needs, node);
                     let room = rooms.entry(group).or_default();
                     *room = room.saturating_add(places);
                 }
@@ -194,12 +218,18 @@ impl<'w> Room<'w> {
             let group = within.as_ref().map(|within| group_of(node, within));
             let lacks_label = matches!(group, Some(None));
             if !lacks_label && refusal(self.world, self.now, &self.taken, needs, node).is_none() {
-                let places = needs.resources.times_in(&self.taken.free(node));
+                let places = self.places_on(needs, node);
                 let room = rooms.entry(group.flatten()).or_default();
                 *room = room.saturating_add(places);
             }
         }
         rooms.into_values().max().unwrap_or(0)
+    }
+
+    /// For how many tasks a node has room that takes them.
+    fn places_on(&self, needs: &Needs, node: &Node) -> i64 {
+        let amounts = self.taken.amounts(self.world, needs, node);
+        amounts.times_in(&self.taken.free(node))
     }
 
     fn find_among(
@@ -208,25 +238,19 @@ impl<'w> Room<'w> {
         head: &Head,
         size: u32,
         inside: Option<&dyn Fn(&Node) -> bool>,
-    ) -> Result<Found, WaitingReason> {
+    ) -> Result<Vec<Found>, WaitingReason> {
         let work = Work {
             leaf: head.leaf,
             cost: order.cost(head),
         };
         let needs = self.world.classes().needs(head.class);
-        let mut found = Vec::with_capacity(size as usize);
+        let mut found: Vec<Found> = Vec::with_capacity(size as usize);
         for _ in 0..size {
             match self.pick(order, &work, head.class, inside) {
-                Ok(node) => {
-                    self.take(needs, node);
-                    found.push(node);
-                }
+                Ok(node) => found.push(self.take(needs, head.leaf, node)),
                 Err(reason) => {
                     let some = !found.is_empty();
-                    found
-                        .into_iter()
-                        .rev()
-                        .for_each(|node| self.give(needs, node));
+                    found.iter().rev().for_each(|found| self.give(found));
                     return Err(if some { WaitingReason::Gang } else { reason });
                 }
             }
@@ -317,12 +341,41 @@ impl<'w> Room<'w> {
         node: &Node,
         kept: &Kept,
     ) -> bool {
+        let amounts = self.taken.amounts(self.world, needs, node);
+        let until = self.now + longest_ms(self.world, needs, node);
+        let (ends, spoils) = (until <= kept.until, self.spoils(work, needs, node, kept));
         if kept.freed {
-            return needs.resources.fits_in(&self.beside_freed(node, kept));
+            return spoils == Spoils::Never && amounts.fits_in(&self.beside_freed(node, kept));
         }
         order.ignores(work, &kept.owner)
-            || self.now + longest_ms(self.world, needs, node) <= kept.until
-            || needs.resources.fits_in(&kept.spare)
+            || (ends && spoils != Spoils::Always)
+            || (spoils == Spoils::Never && amounts.fits_in(&kept.spare))
+    }
+
+    /// Whether work on a node's kernel would keep those away for whom room is kept there.
+    fn spoils(&self, work: &Work, needs: &Needs, node: &Node, kept: &Kept) -> Spoils {
+        if !self.world.is_isolating() {
+            return Spoils::Never;
+        }
+        let before = self.taken.tenancy(self.world, node);
+        let Ok(choice) = choose(needs, &node.report.runtimes, before) else {
+            return Spoils::Never;
+        };
+        let tenant = self.world.queues().queue(work.leaf).tenant;
+        let after = before.with(tenant, choice.way.alone);
+        let theirs = self.world.classes().needs(kept.class);
+        match choose(theirs, &node.report.runtimes, after) {
+            Ok(_) => Spoils::Never,
+            Err(Refusal::KernelTaken) => {
+                // Once nobody has it alone any more, it is one tenant's.
+                let then = Tenancy::One(tenant);
+                match choose(theirs, &node.report.runtimes, then) {
+                    Ok(_) => Spoils::WhileItRuns,
+                    Err(_) => Spoils::Always,
+                }
+            }
+            Err(_) => Spoils::Always,
+        }
     }
 
     /// What of a node's free room is left over once those who are on their way out
@@ -338,8 +391,9 @@ impl<'w> Room<'w> {
         let mut leaving = Resources::ZERO;
         for task in &node.tasks {
             let job = &self.world.jobs()[&task.job];
-            if job.tasks.active[&task.index].is_stopping() || self.victims.contains(task) {
-                leaving += job.resources_of(task.index);
+            let active = &job.tasks.active[&task.index];
+            if active.is_stopping() || self.victims.contains(task) {
+                leaving += &active.takes_up(job.resources_of(task.index));
             }
         }
         leaving
@@ -388,38 +442,48 @@ impl<'w> Room<'w> {
         }
     }
 
-    /// A task with these needs gets a place on a node.
-    pub fn take(&mut self, needs: &Needs, id: NodeId) {
+    /// A task of a leaf with these needs gets a place on a node.
+    pub fn take(&mut self, needs: &Needs, leaf: QueueId, id: NodeId) -> Found {
         let node = self.world.node(id);
-        let cost = self.taken.take(self.world, needs, node);
+        let tenant = self.world.queues().queue(leaf).tenant;
+        let took = self.taken.take(self.world, needs, tenant, node);
         if let Some(index) = &mut self.index {
-            index.take(self.world, id, &needs.resources, cost);
+            index.take(self.world, id, &took.amounts, took.cost_micro_eur);
+            index.use_kernel(self.world, node.kernel, self.taken.changed_tenancy(node));
         }
-        let end = self.now + longest_ms(self.world, needs, node);
-        self.placed_on(id).push((end, needs.resources));
+        let until = self.now + longest_ms(self.world, needs, node);
+        let (amounts, alone) = (took.amounts, took.choice.way.alone);
+        self.placed_on(id).push(Placed {
+            until,
+            amounts,
+            alone,
+        });
         if let Some(kept) = self.kept.get_mut(&id)
-            && end > kept.until
+            && until > kept.until
         {
-            kept.spare -= &needs.resources;
+            kept.spare -= &took.amounts;
         }
+        Found { node: id, took }
     }
 
     /// Undoes the last [`Room::take`] of a node.
-    pub fn give(&mut self, needs: &Needs, id: NodeId) {
-        let node = self.world.node(id);
-        let cost = self.taken.give(self.world, needs, node);
+    pub fn give(&mut self, found: &Found) {
+        let Found { node: id, took } = found;
+        let node = self.world.node(*id);
+        self.taken.give(node, took);
         if let Some(index) = &mut self.index {
-            index.give(self.world, id, &needs.resources, cost);
+            index.give(self.world, *id, &took.amounts, took.cost_micro_eur);
+            index.use_kernel(self.world, node.kernel, self.taken.changed_tenancy(node));
         }
-        let last = self.placed_on(id).pop();
-        if let (Some(kept), Some((end, _))) = (self.kept.get_mut(&id), last)
-            && end > kept.until
+        let last = self.placed_on(*id).pop();
+        if let (Some(kept), Some(last)) = (self.kept.get_mut(id), last)
+            && last.until > kept.until
         {
-            kept.spare += &needs.resources;
+            kept.spare += &last.amounts;
         }
     }
 
-    fn placed_on(&mut self, node: NodeId) -> &mut Vec<(TimeMs, Resources)> {
+    fn placed_on(&mut self, node: NodeId) -> &mut Vec<Placed> {
         self.placed.entry(node.index(), Vec::new)
     }
 
@@ -429,21 +493,18 @@ impl<'w> Room<'w> {
         self.failed_gangs.clear();
     }
 
-    /// When a node will have room for `need`, by the walltime limits of what runs
-    /// there, and what is free on it then; `None` if never.
-    pub fn earliest(
-        &self,
-        needs: &Needs,
-        need: &Resources,
-        id: NodeId,
-    ) -> Option<(TimeMs, Resources)> {
+    /// When a node will have room for so many tasks, by the walltime limits of what runs
+    /// there; `None` if never.
+    pub fn earliest(&self, needs: &Needs, tasks: i64, id: NodeId) -> Option<TimeMs> {
         let node = self.world.node(id);
         if !will_take(self.world, self.now, &self.taken, needs, node) {
             return None;
         }
+        let need = whole(needs, &node.report).times(tasks);
+        let from = self.taken_until(needs, node);
         let mut free = self.taken.free(node);
         if need.fits_in(&free) {
-            return Some((self.now, free));
+            return Some(from);
         }
         if !need.fits_in(&node.report.capacity) {
             return None;
@@ -451,10 +512,36 @@ impl<'w> Room<'w> {
         for (end, resources) in self.ends(node) {
             free += &resources;
             if need.fits_in(&free) {
-                return Some((end, free));
+                return Some(end.max(from));
             }
         }
         None
+    }
+
+    /// Until when others have the kernel of a node alone, as far as that keeps a task
+    /// away from it.
+    fn taken_until(&self, needs: &Needs, node: &Node) -> TimeMs {
+        if self.taken.choose(self.world, needs, node) != Err(Refusal::KernelTaken) {
+            return self.now;
+        }
+        let grace_ms = self.world.policy().grace_ms;
+        let kernel = self.world.kernels().kernel(node.kernel);
+        let nodes = kernel.nodes().iter().map(|id| self.world.node(*id));
+        let alone = nodes.flat_map(|node| {
+            let alone = |task: &&TaskId| {
+                let job = &self.world.jobs()[&task.job];
+                job.tasks.active[&task.index].is_alone()
+            };
+            let running = node.tasks.iter().filter(alone);
+            let running = running.map(move |task| self.end_of(node, task, grace_ms));
+            let placed = self.placed.get(node.id.index()).into_iter().flatten();
+            running.chain(
+                placed
+                    .filter(|placed| placed.alone)
+                    .map(|placed| placed.until),
+            )
+        });
+        alone.max().unwrap_or(self.now)
     }
 
     /// What is free on a node at a time.
@@ -474,15 +561,21 @@ impl<'w> Room<'w> {
     /// The same, where what was told to end is taken to be gone after so long.
     pub(super) fn ends_with(&self, node: &Node, grace_ms: i64) -> Vec<(TimeMs, Resources)> {
         let of = |task: &TaskId| {
-            let stays = !self.victims.contains(task);
-            let end = latest_end(self.world, node, task).filter(|_| stays);
-            let end = end.unwrap_or(self.now + grace_ms).max(self.now + 1);
-            (end, *self.world.jobs()[&task.job].resources_of(task.index))
+            let end = self.end_of(node, task, grace_ms);
+            (end, self.world.takes_up(task))
         };
         let mut ends: Vec<(TimeMs, Resources)> = node.tasks.iter().map(of).collect();
-        ends.extend(self.placed.get(node.id.index()).into_iter().flatten());
+        let placed = self.placed.get(node.id.index()).into_iter().flatten();
+        ends.extend(placed.map(|placed| (placed.until, placed.amounts)));
         ends.sort();
         ends
+    }
+
+    /// When a task on a node ends at the latest.
+    fn end_of(&self, node: &Node, task: &TaskId, grace_ms: i64) -> TimeMs {
+        let stays = !self.victims.contains(task);
+        let end = latest_end(self.world, node, task).filter(|_| stays);
+        end.unwrap_or(self.now + grace_ms).max(self.now + 1)
     }
 
     /// The smallest amount of each resource that anything waiting asks for.

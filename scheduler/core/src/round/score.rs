@@ -4,10 +4,13 @@
 //! node's capacity. *Stranded* is how unequal what is left is (memory behind
 //! used cores, cores behind used GPUs); *fill* is what is left of cpu and
 //! memory, so that fuller nodes go first and whole nodes stay free for wide
-//! jobs; a leased place adds its price. Lowest wins, ties by node id.
+//! jobs; a leased place adds its price, and where tenants ask to be kept apart a
+//! kernel that is used for the first time, or alone, adds what others lose by that. Lowest
+//! wins, ties by node id.
 
 use super::feasible::{Taken, refusal};
 use crate::ids::NodeId;
+use crate::isolation::{Tenancy, Way};
 use crate::policy::Policy;
 use crate::reason::{Refusal, WaitingReason};
 use crate::resources::{CPU, DIMENSIONS, DISK, MEMORY, Resources};
@@ -32,7 +35,11 @@ pub fn best_node(
 ) -> Result<NodeId, WaitingReason> {
     let mut best: Option<(i64, NodeId)> = None;
     let mut closest: Option<Refusal> = None;
-    for node in world.nodes().iter().filter(|node| allowed(node)) {
+    for node in world
+        .nodes()
+        .iter()
+        .filter(|node| node.is_known() && allowed(node))
+    {
         match refusal(world, now, taken, needs, node) {
             Some(cause) => closest = closest.max(Some(cause)),
             None => {
@@ -52,9 +59,32 @@ pub fn best_node(
 
 /// How good a node is for a task that it takes; lower is better.
 pub(crate) fn score(world: &World, taken: &Taken, needs: &Needs, node: &Node) -> i64 {
-    let left = taken.free(node).minus(&needs.resources);
+    let choice = taken.choose(world, needs, node);
+    let choice = choice.expect("only nodes that take a task are scored");
+    let amounts = needs.resources.plus(&choice.overhead);
+    let left = taken.free(node).minus(&amounts);
     let price = price_milli_eur(world.site(node.site));
-    score_left(world.policy(), &node.report.capacity, &left, price)
+    let kernel = if world.is_isolating() {
+        kernel_score(
+            world.policy().score_kernel,
+            choice.way,
+            taken.tenancy(world, node),
+        )
+    } else {
+        0
+    };
+    score_left(world.policy(), &node.report.capacity, &left, price) + kernel
+}
+
+/// What the others lose by the use of a kernel: one that nobody has used is good for any
+/// tenant, and one that a tenant gets alone is shared by nobody.
+pub(crate) fn kernel_score(weight: i64, way: Way, tenancy: Tenancy) -> i64 {
+    let steps = match tenancy {
+        Tenancy::Unused => 1 + i64::from(way.alone),
+        Tenancy::One(_) => i64::from(way.alone),
+        Tenancy::Several | Tenancy::Alone(_) => 0,
+    };
+    weight * SHARES * steps
 }
 
 /// Of a leased place, per core-hour; an owned one has none.

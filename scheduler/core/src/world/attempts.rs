@@ -4,9 +4,10 @@ use super::{Timer, World};
 use crate::effect::Effect;
 use crate::event::{Placement, Preemption};
 use crate::ids::{JobId, LeaseId, TaskId};
+use crate::isolation::{Choice, choose};
 use crate::job::transition::{Next, after_attempt};
 use crate::job::{
-    Active, ActiveState, AttemptEnd, AttemptRecord, CancelledWhy, Outcome, Past, StopWhy,
+    Active, ActiveState, Apart, AttemptEnd, AttemptRecord, CancelledWhy, Outcome, Past, StopWhy,
 };
 use crate::ranges::RangeSet;
 use crate::rejected::Rejected;
@@ -16,7 +17,7 @@ use crate::round::counts::Counts;
 use crate::round::feasible::{Taken, refusal, worst_cost_micro_eur};
 use crate::site::Node;
 use crate::sparse::Sparse;
-use crate::spec::RetryRule;
+use crate::spec::{Needs, RetryRule};
 use crate::time::TimeMs;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -183,7 +184,7 @@ impl World {
             let (task, why) = (*task, "it is placed twice".into());
             return Err(Rejected::Unplaceable { task, why });
         }
-        for Placement { task, node } in placements {
+        for Placement { task, node, way } in placements {
             let refuse = |why: String| Rejected::Unplaceable { task: *task, why };
             let job = self.find_job(task.job)?;
             let waits = job.tasks.queued.contains(task.index);
@@ -203,20 +204,31 @@ impl World {
             if let Some(cause) = refusal(self, self.now, &taken, job.needs_of(task.index), node) {
                 return Err(refuse(format!("{}: {}", node.report.name, cause.code())));
             }
-            taken.take(self, job.needs_of(task.index), node);
+            let tenant = self.queues.queue(job.queue).tenant;
+            let took = taken.take(self, job.needs_of(task.index), tenant, node);
+            if way.is_some_and(|way| way != took.choice.way) {
+                let name = &node.report.name;
+                return Err(refuse(format!("{name}: it does not run there in this way")));
+            }
         }
         Ok(())
     }
 
     fn place(&mut self, placement: &Placement) -> Effect {
-        let Placement { task, node } = *placement;
+        let Placement { task, node, .. } = *placement;
         let job = &self.jobs[&task.job];
         let needs = job.needs_of(task.index);
         let (resources, leaf, fixed) = (needs.resources, job.queue, !job.spec.preemptible);
+        let apart = self.apart(needs, &self.nodes[node.index()]);
+        let kernel = self.nodes[node.index()].kernel;
         let attempt = job.next_attempt(task.index);
         let at = self.nodes[node.index()].site;
         let reserved_micro_eur = worst_cost_micro_eur(self, needs, &self.nodes[node.index()]);
         let now = self.now;
+        let (alone, takes_up) = match &apart {
+            None => (false, resources),
+            Some(apart) => (apart.alone, resources.plus(&apart.overhead)),
+        };
         self.with_queued(task.job, |job| {
             job.tasks.queued.remove(task.index);
             if attempt == 1 {
@@ -231,24 +243,46 @@ impl World {
                 granted: now,
                 reserved_micro_eur,
                 state,
+                kernel,
+                apart,
             };
             job.tasks.active.insert(task.index, active);
         });
         self.hold(leaf, &resources, fixed, true);
         self.count_user(task.job, 1, 0);
+        if self
+            .kernels
+            .open(kernel, self.queues.queue(leaf).tenant, alone)
+        {
+            self.touch_kernel(kernel);
+        }
         self.touch_room(node);
         let entry = &mut self.nodes[node.index()];
-        entry.held += &resources;
+        entry.held += &takes_up;
         entry.running += 1;
         entry.tasks.insert(task);
         let site = &mut self.sites[at.index()];
-        site.held += &resources;
+        site.held += &takes_up;
         site.running += 1;
         site.cost_reserved_micro_eur += reserved_micro_eur;
         Effect::Grant {
             site: at,
             lease: self.lease(task, attempt),
         }
+    }
+
+    /// How a task runs on a node as things are; `None` is as usual.
+    fn apart(&self, needs: &Needs, node: &Node) -> Option<Box<Apart>> {
+        let choice = choose(needs, &node.report.runtimes, self.tenancy(node));
+        let Choice { way, overhead } = choice.expect("a plan was checked");
+        let runtime = node.report.runtimes.get(usize::from(way.runtime));
+        let apart = Apart {
+            runtime: runtime.map_or(String::new(), |runtime| runtime.name.clone()),
+            overhead,
+            alone: way.alone,
+        };
+        let usual = apart.runtime.is_empty() && overhead.is_zero() && !way.alone;
+        (!usual).then(|| Box::new(apart))
     }
 
     /// The lease of a task's attempt, as this life of the journal grants it.
@@ -379,14 +413,18 @@ impl World {
         let (leaf, fixed) = (job.queue, !job.spec.preemptible);
         self.hold(leaf, &resources, fixed, false);
         self.count_user(task.job, -1, 0);
+        if self.kernels.close(active.kernel, active.is_alone()) {
+            self.touch_kernel(active.kernel);
+        }
         self.touch_room(active.node);
+        let takes_up = active.takes_up(&resources);
         let node = &mut self.nodes[active.node.index()];
-        node.held -= &resources;
+        node.held -= &takes_up;
         node.running -= 1;
         node.tasks.remove(&task);
         let at = node.site;
         let site = &mut self.sites[at.index()];
-        site.held -= &resources;
+        site.held -= &takes_up;
         site.running -= 1;
         site.cost_reserved_micro_eur -= active.reserved_micro_eur;
     }

@@ -1,7 +1,8 @@
 //! The World's invariants, stated once and asserted by every test after every event.
 
 use super::{Timer, World};
-use crate::ids::{ClassId, NodeId, QueueId, TaskId};
+use crate::ids::{ClassId, KernelId, NodeId, QueueId, TaskId};
+use crate::isolation::Tenancy;
 use crate::job::{Job, Tasks};
 use crate::queue::Pending;
 use crate::ranges::RangeSet;
@@ -29,6 +30,7 @@ impl World {
         self.check_queues();
         self.check_places();
         self.check_nodes();
+        self.check_kernels();
         self.check_timers();
         self.check_batches();
     }
@@ -221,7 +223,7 @@ impl World {
         let mut reserved = vec![0; self.sites.len()];
         for (job, index, active) in self.jobs.values().flat_map(active_of) {
             let entry = held.entry(active.node).or_default();
-            entry.0 += job.resources_of(index);
+            entry.0 += &active.takes_up(job.resources_of(index));
             entry.1 += 1;
             entry.2.insert(TaskId { job: job.id, index });
             reserved[self.node(active.node).site.index()] += active.reserved_micro_eur;
@@ -254,6 +256,43 @@ impl World {
                 site.spec.name
             );
         }
+    }
+
+    /// Nobody shares a kernel with work that must have it alone, and what has run is
+    /// remembered.
+    fn check_kernels(&self) {
+        self.kernels.check();
+        let mut leases: BTreeMap<KernelId, (u32, u32, BTreeSet<QueueId>)> = BTreeMap::new();
+        for (job, _, active) in self.jobs.values().flat_map(active_of) {
+            let entry = leases.entry(active.kernel).or_default();
+            entry.0 += 1;
+            entry.1 += u32::from(active.is_alone());
+            entry.2.insert(self.queues.queue(job.queue).tenant);
+        }
+        let mut nodes = 0;
+        for (id, kernel) in self.kernels.iter() {
+            let (running, alone, tenants) = leases.remove(&id).unwrap_or_default();
+            assert_eq!(kernel.leases(), (running, alone), "{id}: leases");
+            match kernel.tenancy() {
+                Tenancy::Unused => assert!(tenants.is_empty(), "{id}: used by {tenants:?}"),
+                Tenancy::One(tenant) | Tenancy::Alone(tenant) => assert!(
+                    tenants.iter().all(|other| *other == tenant),
+                    "{id}: of {tenant}, used by {tenants:?}"
+                ),
+                Tenancy::Several => assert_eq!(alone, 0, "{id}: alone among several"),
+            }
+            let of_node = |node: &&NodeId| self.node(**node).kernel == id;
+            assert!(
+                kernel.nodes().iter().all(|node| of_node(&node)),
+                "{id}: nodes"
+            );
+            nodes += kernel.nodes().len();
+        }
+        let (_, alone, _) = leases.remove(&KernelId::UNKNOWN).unwrap_or_default();
+        assert_eq!(alone, 0, "alone on an unknown kernel");
+        let all = self.nodes.iter();
+        let known = all.filter(|node| node.kernel != KernelId::UNKNOWN).count();
+        assert!(leases.is_empty() && nodes == known, "kernels of nodes");
     }
 
     /// Sites list the known nodes, the ids of all others are free.

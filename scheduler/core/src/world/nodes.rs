@@ -8,7 +8,8 @@
 use super::World;
 use crate::effect::Effect;
 use crate::health::Health;
-use crate::ids::{NodeId, SiteId};
+use crate::ids::{KernelId, NodeId, SiteId};
+use crate::isolation::{RUNTIMES_MAX, Tenancy};
 use crate::rejected::Rejected;
 use crate::reservation::Place;
 use crate::resources::Resources;
@@ -41,6 +42,9 @@ impl World {
         }
         removed.iter().for_each(|name| self.remove_node(id, name));
         nodes.iter().for_each(|report| self.report_node(id, report));
+        if full {
+            self.sites[id.index()].kernels_doubted = false;
+        }
         Ok(Vec::new())
     }
 
@@ -110,6 +114,7 @@ impl World {
     fn report_node(&mut self, site: SiteId, report: &NodeReport) {
         match self.site(site).nodes.get(&report.name).copied() {
             Some(id) => {
+                self.change_kernel(id, &report.kernel);
                 let node = &mut self.nodes[id.index()];
                 node.report = report.clone();
                 node.present = true;
@@ -126,6 +131,7 @@ impl World {
             id,
             site,
             report: report.clone(),
+            kernel: KernelId::UNKNOWN,
             present: true,
             held: Resources::ZERO,
             running: 0,
@@ -139,7 +145,27 @@ impl World {
         }
         let names = &mut self.sites[site.index()].nodes;
         names.insert(report.name.clone(), id);
+        self.change_kernel(id, &report.kernel);
         self.touch_node(id);
+    }
+
+    /// A node runs the kernel of this name from now on, perhaps as before.
+    fn change_kernel(&mut self, id: NodeId, name: &str) {
+        let node = &self.nodes[id.index()];
+        let before = node.kernel;
+        if before != KernelId::UNKNOWN && node.report.kernel == name {
+            return;
+        }
+        let fresh = if self.sites[node.site.index()].kernels_doubted {
+            Tenancy::Several
+        } else {
+            Tenancy::Unused
+        };
+        let kernel = self.kernels.join(name, id, fresh);
+        self.nodes[id.index()].kernel = kernel;
+        if kernel != before {
+            self.kernels.leave(before, id);
+        }
     }
 
     fn remove_node(&mut self, site: SiteId, name: &str) {
@@ -156,9 +182,12 @@ impl World {
         if node.is_known() {
             return;
         }
+        let kernel = node.kernel;
         let names = &mut self.sites[node.site.index()].nodes;
         if names.remove(&node.report.name).is_some() {
             self.free_nodes.push(id);
+            self.nodes[id.index()].kernel = KernelId::UNKNOWN;
+            self.kernels.leave(kernel, id);
             let named = |place: &Place| place.node == id;
             self.reservations
                 .retain(|reservation| !reservation.places.iter().any(named));
@@ -193,6 +222,14 @@ fn check_bounds(report: &NodeReport) -> Result<(), Rejected> {
             "correct the capacity in the site file",
         ));
     }
+    let overheads = report.runtimes.iter().map(|runtime| &runtime.overhead);
+    if let Some(position) = overheads.clone().position(|overhead| !overhead.is_valid()) {
+        return Err(Rejected::invalid(
+            place(&format!("runtimes[{position}].overhead")),
+            "an amount is negative or absurd",
+            "correct the overhead in the site file",
+        ));
+    }
     let labels = report
         .labels
         .iter()
@@ -202,10 +239,12 @@ fn check_bounds(report: &NodeReport) -> Result<(), Rejected> {
         .iter()
         .map(|taint| taint.key.len() + taint.value.len());
     let own = [&report.name, &report.cluster, &report.kernel].map(String::len);
-    let bytes: usize = labels.chain(taints).chain(own).sum();
+    let runtimes = report.runtimes.iter().map(|runtime| runtime.name.len());
+    let bytes: usize = labels.chain(taints).chain(own).chain(runtimes).sum();
     let bounds = [
         ("labels", report.labels.len(), LIST_MAX),
         ("taints", report.taints.len(), LIST_MAX),
+        ("runtimes", report.runtimes.len(), RUNTIMES_MAX),
         ("(names, labels and taints together)", bytes, SPEC_BYTES_MAX),
     ];
     match bounds.into_iter().find(|(_, value, max)| value > max) {

@@ -33,6 +33,16 @@ impl World {
         spec.limit = change.limit.unwrap_or(spec.limit);
         spec.bounds = spec.bounds.with(&change.bounds);
         let bounds_change = spec.bounds != queue.spec.bounds;
+        spec.isolation = change.isolation.unwrap_or(spec.isolation);
+        spec.tenant = change.tenant.unwrap_or(spec.tenant);
+        let marks = spec.tenant != queue.spec.tenant && queue.parent != Some(QueueId::ROOT);
+        if marks && self.queues.has_batches(id) {
+            return Err(Rejected::invalid(
+                "queue.tenant",
+                format!("`{name}` or a queue below it has batches in memory"),
+                "mark it before work is submitted, or when all of it has left memory for the history",
+            ));
+        }
         let extended = &self.policy.extended_resources;
         check_spec(&spec, extended)?;
         if let Some(parent) = queue.parent {
@@ -42,8 +52,8 @@ impl World {
         if change.guarantee.is_some() {
             self.queues.check_covers(id, &spec, extended)?;
         }
+        self.queues.configure(id, spec);
         let queue = self.queues.queue_mut(id);
-        queue.spec = spec;
         if let Some(reason) = &change.cordon {
             queue.cordoned = (!reason.is_empty()).then(|| reason.clone());
         }

@@ -47,7 +47,11 @@ impl World {
             self.index.touch_site(site.id);
             site.session = None;
             site.quarantined_until = quarantine_until;
+            site.kernels_doubted = true;
         }
+        // What ran after the backup is not known.
+        self.kernels.doubt();
+        self.index.clear();
         Ok(effects)
     }
 

@@ -3,6 +3,7 @@
 use super::World;
 use crate::effect::Effect;
 use crate::ids::{BatchId, JobId, QueueId};
+use crate::isolation::Isolation;
 use crate::job::{Batch, Job, Links, Need, Tasks};
 use crate::ranges::RangeSet;
 use crate::rare::Rare;
@@ -156,6 +157,8 @@ impl World {
         let user = user.as_deref();
         for job in &spec.jobs {
             let id = ids[job.name.as_str()];
+            let kept_apart = self.kept_apart(queue, job);
+            let job = kept_apart.as_ref().unwrap_or(job);
             let alone = self.classes.intern(&job.needs, &Gang::ALONE, user);
             let class = self.classes.intern(&job.needs, &job.gang(), user);
             let entry = Job {
@@ -191,6 +194,20 @@ impl World {
             }
             self.unblock(id);
         }
+    }
+}
+
+impl World {
+    /// A job with the isolation that its queue asks for at least, and for whom; `None` if
+    /// it may run beside anybody.
+    fn kept_apart(&self, queue: QueueId, job: &JobSpec) -> Option<JobSpec> {
+        let isolation = job.needs.isolation.max(self.queues.isolation(queue));
+        (isolation > Isolation::Shared).then(|| {
+            let mut job = job.clone();
+            job.needs.isolation = isolation;
+            job.needs.tenant = Some(self.queues.queue(queue).tenant);
+            job
+        })
     }
 }
 

@@ -75,6 +75,7 @@ fn node(name: &str) -> NodeReport {
         cluster: "c".into(),
         coe: Coe::Process,
         kernel: String::new(),
+        runtimes: Vec::new(),
         capacity: Resources::of(2_000, 1_024, 0, 0),
         labels: BTreeMap::new(),
         taints: BTreeSet::new(),

@@ -43,7 +43,7 @@ pub enum Act {
     Capacity {
         site: u8,
         full: bool,
-        nodes: Vec<(u8, u8, u8, u8)>,
+        nodes: Vec<(u8, u8, u8, u8, u8)>,
         removed: Vec<u8>,
     },
     /// A site is cordoned, drained, opened, withdrawn or declared.
@@ -58,6 +58,12 @@ pub enum Act {
         limit: Option<u8>,
         /// Tasks that run, of all and of each user; 0 lifts.
         tasks: (Option<u8>, Option<u8>),
+    },
+    /// A queue is marked as a tenant or not, or sets a least isolation.
+    Apart {
+        queue: u8,
+        isolation: Option<u8>,
+        tenant: Option<bool>,
     },
     /// A queue is added.
     NewQueue { parent: u8, name: u8 },
@@ -97,6 +103,7 @@ pub struct JobAct {
     pub gang: u8,
     pub fixed: bool,
     pub running_max: Option<u8>,
+    pub isolation: u8,
 }
 
 /// How far an attempt is said to be.
@@ -122,13 +129,15 @@ pub fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(site, incarnation, keep, foreign, stale)| Act::SessionUp { site, incarnation, keep, foreign, stale }),
         2 => (small(), prop::bool::weighted(0.2)).prop_map(|(site, stale)| Act::SessionDown { site, stale }),
         2 => small().prop_map(|site| Act::Expire { site }),
-        6 => (small(), prop::bool::weighted(0.3), vec((0u8..4, 0u8..12, 0u8..12, 0u8..3), 0..4), vec(0u8..4, 0..2))
+        6 => (small(), prop::bool::weighted(0.3), vec((0u8..4, 0u8..12, 0u8..12, 0u8..3, small()), 0..4), vec(0u8..4, 0..2))
             .prop_map(|(site, full, nodes, removed)| Act::Capacity { site, full, nodes, removed }),
         3 => (small(), small(), small()).prop_map(|(site, what, number)| Act::Site { site, what, number }),
         3 => (small(), 0u8..6, prop::option::of(any::<bool>()), prop::option::weighted(0.1, any::<u16>()), bounds(), tasks())
             .prop_map(|(queue, weight, cordon, queued_max, (guarantee, limit), tasks)| {
                 Act::Queue { queue, weight, cordon, queued_max, guarantee, limit, tasks }
             }),
+        1 => (small(), prop::option::of(0u8..3), prop::option::of(any::<bool>()))
+            .prop_map(|(queue, isolation, tenant)| Act::Apart { queue, isolation, tenant }),
         2 => (small(), 0u8..6).prop_map(|(parent, name)| Act::NewQueue { parent, name }),
         1 => (0u8..8, 0u8..17, small(), 0u8..4)
             .prop_map(|(placements, exponent, half_life_h, lost_max)| Act::Policy { placements, exponent, half_life_h, lost_max }),
@@ -176,10 +185,11 @@ pub fn job() -> impl Strategy<Value = JobAct> {
         prop::bool::weighted(0.2),
         prop::option::weighted(0.2, 1u8..6),
         prop_oneof![1 => Just(0u8), 2 => 1u8..8],
+        prop_oneof![3 => Just(0u8), 1 => 1u8..3],
     );
     (sizes, rest, together).prop_map(|((count, cpu, memory, gpu, walltime_m), rest, together)| {
         let (priority, after, restartable, waits, site, retries) = rest;
-        let (gang, fixed, running_max, alters) = together;
+        let (gang, fixed, running_max, alters, isolation) = together;
         JobAct {
             count,
             cpu,
@@ -196,6 +206,7 @@ pub fn job() -> impl Strategy<Value = JobAct> {
             gang,
             fixed,
             running_max,
+            isolation,
         }
     })
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jeroboam_core::event::{Event, Placement, QueueChange, Selection, Verb};
 use jeroboam_core::ids::{BatchId, JobId, LeaseId, NodeId, QueueId, TaskId};
+use jeroboam_core::isolation::Isolation;
 use jeroboam_core::policy::Policy;
 use jeroboam_core::queue::{Limit, TaskBounds};
 use jeroboam_core::ranges::RangeSet;
@@ -80,8 +81,9 @@ impl Life {
                 removed,
             } => {
                 let name = |n: u8| format!("{}-{n}", site_name(*site));
-                let node =
-                    |(n, cpu, memory, gpu): &(u8, u8, u8, u8)| node(name(*n), *cpu, *memory, *gpu);
+                let node = |(n, cpu, memory, gpu, boot): &(u8, u8, u8, u8, u8)| {
+                    node(name(*n), *cpu, *memory, *gpu, *boot)
+                };
                 Event::CapacityReported {
                     site: site_name(*site).into(),
                     session: self.session_of(site_name(*site)).unwrap_or(7),
@@ -118,6 +120,19 @@ impl Life {
                         user_running_max: tasks.1.map(u64::from),
                         user_queued_max: tasks.1.map(|max| u64::from(max) * 10),
                     },
+                    ..QueueChange::default()
+                },
+            },
+            Act::Apart {
+                queue,
+                isolation,
+                tenant,
+            } => Event::QueueChanged {
+                name: self.queue(*queue),
+                change: QueueChange {
+                    isolation: isolation.map(|level| Isolation::ALL[usize::from(level)]),
+                    tenant: *tenant,
+                    ..QueueChange::default()
                 },
             },
             Act::NewQueue { parent, name } => {
@@ -153,6 +168,7 @@ impl Life {
                         index: u32::from(*index),
                     },
                     node: NodeId(u32::from(*node)),
+                    way: None,
                 }],
                 preemptions: Vec::new(),
                 reservations: None,

@@ -67,7 +67,7 @@ impl Life {
                 agent_version: String::new(),
                 leases,
             });
-            let nodes = vec![node(format!("{name}-0"), 12, 12, 2)];
+            let nodes = vec![node(format!("{name}-0"), 12, 12, 2, 7)];
             self.must(Event::CapacityReported {
                 site: name.into(),
                 session: self.session,

@@ -15,6 +15,7 @@ use jeroboam_core::world::World;
 
 use crate::act::{Act, Stage};
 use crate::make::{SITES, START, end, queue, site};
+use crate::tenants::Tenants;
 use crate::usage::Shadow;
 
 /// What stands in the journal: an event with its time, or a round's plan to be found again.
@@ -39,6 +40,8 @@ pub struct Life {
     pub acknowledged: BTreeMap<JobId, u32>,
     /// What the decayed usage of the queues must be.
     usage: Shadow,
+    /// Who has used which kernel.
+    tenants: Tenants,
     /// Jobs that left memory.
     pub retired: BTreeSet<JobId>,
 }
@@ -57,6 +60,7 @@ impl Life {
             acknowledged: BTreeMap::new(),
             retired: BTreeSet::new(),
             usage: Shadow::default(),
+            tenants: Tenants::default(),
         };
         life.must(Event::Founded {
             federation: "f".into(),
@@ -79,7 +83,7 @@ impl Life {
             life.act(&Act::Capacity {
                 site,
                 full: true,
-                nodes: vec![(0, 6, 6, 1), (1, 4, 8, 0)],
+                nodes: vec![(0, 6, 6, 1, 2), (1, 4, 8, 0, 2)],
                 removed: vec![],
             });
         }
@@ -105,7 +109,10 @@ impl Life {
         self.usage.check(&self.world);
         self.check_session(&event, result.is_ok());
         match &result {
-            Ok(effects) => self.watch(effects),
+            Ok(effects) => {
+                self.tenants.watch(&self.world, &event, effects);
+                self.watch(effects);
+            }
             Err(_) => {
                 before.move_on(self.now);
                 assert_eq!(before, self.world, "{event:?} was rejected and left traces");

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jeroboam_core::event::Event;
+use jeroboam_core::isolation::{Isolation, Runtime};
 use jeroboam_core::job::{AttemptEnd, AttemptUsage, Outcome};
 use jeroboam_core::queue::QueueSpec;
 use jeroboam_core::resources::Resources;
@@ -73,12 +74,37 @@ pub fn queue(name: &str) -> QueueSpec {
     }
 }
 
-pub fn node(name: String, cpu: u8, memory: u8, gpu: u8) -> NodeReport {
+/// What a node may have of runtimes, by a small number; the first of them none.
+fn runtimes(kind: u8) -> Vec<Runtime> {
+    let runtime = |name: &str, isolation, mib| Runtime {
+        name: name.into(),
+        isolation,
+        overhead: Resources::of(0, mib, 0, 0),
+    };
+    let plain = runtime("runc", Isolation::Shared, 0);
+    let sandbox = runtime("runsc", Isolation::Sandbox, 600);
+    let kata = runtime("kata", Isolation::Kernel, 1_100);
+    match kind % 5 {
+        0 | 1 => Vec::new(),
+        2 => vec![plain, sandbox],
+        3 => vec![sandbox],
+        _ => vec![kata, plain],
+    }
+}
+
+/// `boot` tells kernels apart: those of a node one after the other, and some that two
+/// nodes have in common.
+pub fn node(name: String, cpu: u8, memory: u8, gpu: u8, boot: u8) -> NodeReport {
     NodeReport {
+        kernel: match boot % 8 {
+            0 => String::new(),
+            1 => "host".into(),
+            boot => format!("{name}-{boot}"),
+        },
         name,
         cluster: "c".into(),
         coe: Coe::Process,
-        kernel: "k".into(),
+        runtimes: runtimes(boot / 8),
         capacity: Resources::of(
             i64::from(cpu) * 1_000,
             i64::from(memory) * 1_024,
@@ -161,6 +187,8 @@ fn job(position: usize, job: &JobAct) -> JobSpec {
             sites,
             sites_excluded: BTreeSet::new(),
             avoided: Default::default(),
+            isolation: Isolation::ALL[usize::from(job.isolation) % 3],
+            tenant: None,
         },
         after: after.collect(),
         inputs: Vec::new(),

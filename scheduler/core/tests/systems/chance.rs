@@ -1,6 +1,7 @@
 //! Systems by chance: trees, nodes, work, bounds.
 
 use jeroboam_core::ids::{JobId, NodeId};
+use jeroboam_core::isolation::{Isolation, Runtime};
 use jeroboam_core::policy::Policy;
 use jeroboam_core::queue::Limit;
 use jeroboam_core::resources::{CPU, GPU, MEMORY, Resources};
@@ -20,6 +21,8 @@ pub struct Taste {
     pub fixed: bool,
     pub guarantees: bool,
     pub limits: bool,
+    /// Some work asks to be kept apart.
+    pub tenants: bool,
 }
 
 impl Taste {
@@ -31,6 +34,15 @@ impl Taste {
             fixed: dice.percent(30),
             guarantees: dice.percent(80),
             limits: dice.percent(40),
+            tenants: false,
+        }
+    }
+
+    /// The same where some work asks to be kept apart.
+    pub fn of_tenants(dice: &mut Dice) -> Self {
+        Taste {
+            tenants: true,
+            ..Taste::by(dice)
         }
     }
 }
@@ -61,9 +73,31 @@ pub fn nodes(dice: &mut Dice, taste: Taste) -> Vec<NodeReport> {
         } else {
             0
         };
-        make::node(format!("n{n}"), cpu, memory, gpu)
+        let mut node = make::node(format!("n{n}"), cpu, memory, gpu);
+        if taste.tenants {
+            node.kernel = format!("n{n} boot 0");
+            node.runtimes = runtimes(dice.between(0, 4));
+        }
+        node
     };
     (0..many).map(draw).collect()
+}
+
+/// What a node may have of runtimes, by a small number; none for the first.
+fn runtimes(kind: i64) -> Vec<Runtime> {
+    let runtime = |name: &str, isolation, overhead| Runtime {
+        name: name.into(),
+        isolation,
+        overhead: Resources::of(0, overhead, 0, 0),
+    };
+    match kind {
+        3 => vec![
+            runtime("runc", Isolation::Shared, 0),
+            runtime("runsc", Isolation::Sandbox, 300),
+        ],
+        4 => vec![runtime("kata", Isolation::Kernel, 200)],
+        _ => Vec::new(),
+    }
 }
 
 /// Names of the queues, parents first; those of leaves apart.
@@ -109,6 +143,10 @@ pub fn job(dice: &mut Dice, taste: Taste) -> JobSpec {
     let mut job = make::job(count, cpu, memory, gpu);
     job.needs.walltime_ms = dice.pick(&[10, 60, 120, 200]) * make::MINUTE_MS;
     job.priority = dice.pick(&[0, 0, 0, 1]);
+    if taste.tenants {
+        let levels = [Isolation::Shared, Isolation::Sandbox, Isolation::Kernel];
+        job.needs.isolation = dice.pick(&levels);
+    }
     job.preemptible = !(taste.fixed && dice.percent(30));
     if taste.gangs && count > 1 && dice.percent(35) {
         job.min = dice.between(2, count.min(5)) as u32;

@@ -3,10 +3,11 @@
 
 use jeroboam_core::event::{Event, QueueChange};
 use jeroboam_core::ids::TaskId;
+use jeroboam_core::isolation::{Isolation, Tenancy, whole};
 use jeroboam_core::job::{Active, Outcome};
 use jeroboam_core::queue::Limit;
 use jeroboam_core::site::NodeReport;
-use jeroboam_core::spec::JobSpec;
+use jeroboam_core::spec::{JobSpec, Needs};
 use jeroboam_core::time::TimeMs;
 
 use crate::chance::{self, Taste};
@@ -42,12 +43,13 @@ struct Life<'d> {
     names: Vec<String>,
     leaves: Vec<String>,
     nodes: Vec<NodeReport>,
+    boots: u64,
+    winding_up: bool,
     told: Told,
 }
 
 /// A whole life.
-pub fn live(dice: &mut Dice) -> Told {
-    let taste = Taste::by(dice);
+pub fn live(dice: &mut Dice, taste: Taste) -> Told {
     let mut policy = chance::policy(dice);
     policy.preempt_after_ms = dice.pick(&[0, 5, 20]) * MINUTE_MS;
     policy.lost_attempts_max = 1_000;
@@ -64,6 +66,8 @@ pub fn live(dice: &mut Dice) -> Told {
         names,
         leaves,
         nodes,
+        boots: 0,
+        winding_up: false,
         told,
     };
     for _ in 0..STEPS {
@@ -118,10 +122,14 @@ impl Life<'_> {
     /// A job that the nodes can run when all of them are there.
     fn job(&mut self) -> JobSpec {
         let mut job = chance::job(self.dice, self.taste);
-        let fits = |node: &NodeReport| job.needs.resources.times_in(&node.capacity);
+        let fits = |node: &NodeReport| whole(&job.needs, node).times_in(&node.capacity);
         let places: i64 = self.nodes.iter().map(fits).sum();
         if places == 0 {
-            job.needs.resources = self.nodes[0].capacity;
+            // As large as what the runtime leaves of the first node.
+            job.needs.isolation = Isolation::Shared;
+            let room = self.nodes[0].capacity;
+            let with = whole(&Needs::new(room, 1), &self.nodes[0]);
+            job.needs.resources = room.minus(&with.minus(&room));
         }
         if places < i64::from(job.min) {
             job.min = 1;
@@ -157,9 +165,12 @@ impl Life<'_> {
         self.system
             .end_where(Outcome::Exit(0), |task, _| ends(task) <= now);
         self.system.end_stopping();
+        if self.taste.tenants {
+            self.boot_idle_nodes();
+        }
         let done = self.system.round();
         let leaving = !self.system.world.leaving().is_empty();
-        if done.is_quiet() && !leaving && self.told.claims < 400 {
+        if done.is_quiet() && !leaving && self.told.claims < 400 && !self.taste.tenants {
             self.told.claims += 1;
             let claims = Claims::new(&self.system.world, now);
             if let Some((job, list)) = claims.missed() {
@@ -171,6 +182,28 @@ impl Life<'_> {
             }
         }
         done
+    }
+
+    /// Somebody boots what is idle, now and then, and at the end always.
+    fn boot_idle_nodes(&mut self) {
+        let winding_up = self.winding_up;
+        for position in 0..self.nodes.len() {
+            let name = self.nodes[position].name.clone();
+            let nodes = self.system.world.nodes().iter();
+            let known = nodes
+                .clone()
+                .find(|node| node.report.name == name && node.present);
+            let idle = known.is_some_and(|node| {
+                let used = self.system.world.tenancy(node) != Tenancy::Unused;
+                node.running == 0 && used
+            });
+            if idle && (winding_up || self.dice.percent(40)) {
+                self.boots += 1;
+                self.nodes[position].kernel = format!("{name} boot {}", self.boots);
+                let report = self.nodes[position].clone();
+                self.system.nodes(vec![report], Vec::new());
+            }
+        }
     }
 
     /// When a task that holds a place ends: after a tenth to all of its walltime limit.
@@ -200,6 +233,7 @@ impl Life<'_> {
 
     /// Everything opens, nothing arrives any more, and all that waits is run.
     fn wind_up(&mut self) {
+        self.winding_up = true;
         for node in &mut self.nodes {
             node.schedulable = true;
         }

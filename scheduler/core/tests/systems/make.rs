@@ -33,6 +33,7 @@ pub fn node(name: String, cpu: i64, memory: i64, gpu: i64) -> NodeReport {
         cluster: "c".into(),
         coe: Coe::Process,
         kernel: "k".into(),
+        runtimes: Vec::new(),
         capacity: Resources::of(cpu * 1_000, memory * 1_024, 0, gpu),
         labels: BTreeMap::new(),
         taints: BTreeSet::new(),

@@ -124,6 +124,7 @@ impl System {
         let placement = |(index, node): &(u32, NodeId)| Placement {
             task: TaskId { job, index: *index },
             node: *node,
+            way: None,
         };
         let event = Event::PlanCommitted {
             placements: tasks.iter().map(placement).collect(),

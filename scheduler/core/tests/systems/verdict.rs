@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use jeroboam_core::ids::{JobId, NodeId, QueueId, TaskId};
+use jeroboam_core::isolation::{Isolation, Tenancy};
 use jeroboam_core::job::Job;
 use jeroboam_core::resources::{DIMENSIONS, Resources};
 use jeroboam_core::round::Plan;
@@ -93,18 +94,50 @@ fn kept(world: &World, node: NodeId, but: Option<JobId>) -> Resources {
 
 /// How many tasks of a job fit into what is free beside `kept`.
 fn places(world: &World, _now: TimeMs, job: &Job, kept: impl Fn(&Node) -> Resources) -> i64 {
-    let open = |node: &&Node| {
-        let fits = job.resources().fits_in(&node.report.capacity);
-        node.present && node.report.schedulable && fits
-    };
+    let open = |node: &&Node| node.present && node.report.schedulable;
     let nodes = world.nodes().iter().filter(open);
     let most = i64::from(job.spec.count);
-    nodes
-        .map(|node| {
-            let free = node.free().minus(&kept(node));
-            job.resources().times_in(&free).clamp(0, most)
-        })
-        .sum()
+    let on = |node: &Node| {
+        let need = takes_up(world, job, node)?;
+        let free = node.free().minus(&kept(node));
+        let fits = need.fits_in(&node.report.capacity);
+        fits.then(|| need.times_in(&free).clamp(0, most))
+    };
+    nodes.filter_map(on).sum()
+}
+
+/// What a task takes up on a node, if who uses its kernel does not keep it away.
+fn takes_up(world: &World, job: &Job, node: &Node) -> Option<Resources> {
+    let needs = &job.spec.needs;
+    let tenancy = world.tenancy(node);
+    let mine = |tenant: QueueId| needs.tenant == Some(tenant);
+    if matches!(tenancy, Tenancy::Alone(tenant) if !mine(tenant)) {
+        return None;
+    }
+    let plain = (Isolation::Shared, Resources::ZERO);
+    let runtimes = node.report.runtimes.iter();
+    let mut offered: Vec<(Isolation, Resources)> = runtimes
+        .map(|runtime| (runtime.isolation, runtime.overhead))
+        .collect();
+    if offered.is_empty() {
+        offered.push(plain);
+    }
+    let clean = match tenancy {
+        Tenancy::Unused => true,
+        Tenancy::One(tenant) | Tenancy::Alone(tenant) => mine(tenant),
+        Tenancy::Several => false,
+    };
+    let alone = needs.isolation > Isolation::Shared && clean;
+    let least = |level: Isolation| {
+        let enough = offered.iter().filter(|(of, _)| *of >= level);
+        enough.map(|(_, overhead)| *overhead).min()
+    };
+    let overhead = match (least(needs.isolation), tenancy) {
+        (Some(overhead), Tenancy::Unused | Tenancy::One(_) | Tenancy::Several) => Some(overhead),
+        (_, _) if alone => least(Isolation::Shared),
+        (by_runtime, _) => by_runtime,
+    };
+    Some(job.resources().plus(&overhead?))
 }
 
 /// A job that could go now: it fits on nodes where no room is kept, and below the limits.
@@ -221,9 +254,11 @@ pub fn tell(world: &World, now: TimeMs) -> String {
         let open = node.present && node.report.schedulable;
         let (free, all) = (some(&node.free().0), some(&node.report.capacity.0));
         told.push(format!(
-            "{} {}open: {free} free of {all}",
+            "{} {}open: {free} free of {all}, {:?} {:?}",
             node.report.name,
-            if open { "" } else { "not " }
+            if open { "" } else { "not " },
+            world.tenancy(node),
+            node.report.runtimes.first().map(|first| first.isolation)
         ));
     }
     for job in world.jobs().values() {
@@ -238,8 +273,9 @@ pub fn tell(world: &World, now: TimeMs) -> String {
             })
             .collect();
         told.push(format!(
-            "{} of `{queue}` min {} each {} priority {}{} walltime {} m: queued {}, active {active:?}",
+            "{} of `{queue}` {:?} min {} each {} priority {}{} walltime {} m: queued {}, active {active:?}",
             job.id,
+            job.spec.needs.isolation,
             job.spec.min,
             some(&job.resources().0),
             job.spec.priority,

@@ -23,7 +23,7 @@ fn job(name: &str, count: u32) -> JobSpec {
             tolerations: Default::default(),
             sites: Default::default(),
             sites_excluded: Default::default(),
-            avoided: Default::default(),
+            ..Needs::new(Resources::ZERO, 0)
         },
         after: Vec::new(),
         inputs: Vec::new(),
@@ -47,6 +47,7 @@ fn world(jobs: Vec<JobSpec>) -> World {
         cluster: "hosts".into(),
         coe: Coe::Process,
         kernel: String::new(),
+        runtimes: Vec::new(),
         capacity: Resources::of(2_000, 1_024, 0, 0),
         labels: BTreeMap::new(),
         taints: Default::default(),
@@ -93,6 +94,7 @@ fn world(jobs: Vec<JobSpec>) -> World {
         },
         Event::PlanCommitted {
             placements: vec![Placement {
+                way: None,
                 task: TaskId {
                     job: JobId(1),
                     index: 0,

@@ -1,12 +1,13 @@
 //! A World that lives at random beside its index, and the scan that the index is judged by.
 
 use crate::event::{Event, Placement};
-use crate::ids::{ClassId, LeaseId, NodeId, SiteId, TaskId};
+use crate::ids::{ClassId, KernelId, LeaseId, NodeId, QueueId, SiteId, TaskId};
+use crate::isolation::{Isolation, Runtime};
 use crate::job::{AttemptEnd, AttemptUsage, Outcome};
 use crate::policy::Policy;
 use crate::queue::QueueSpec;
 use crate::resources::Resources;
-use crate::round::feasible::{Taken, refusal, worst_cost_micro_eur};
+use crate::round::feasible::{Taken, Took, refusal};
 use crate::round::score::score;
 use crate::site::{Closing, Contract, NodeReport, SiteSpec};
 use crate::spec::{BatchSpec, Coe, JobSpec, Needs, Taint};
@@ -92,6 +93,14 @@ pub fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+fn runtime(name: &str, isolation: Isolation, memory_mib: i64) -> Runtime {
+    Runtime {
+        name: name.into(),
+        isolation,
+        overhead: Resources::of(0, memory_mib, 0, 0),
+    }
+}
+
 pub fn report(act: &NodeAct) -> NodeReport {
     let cpu = [0, 1_000, 4_000, 16_000, 48_000, 63_500][usize::from(act.cpu)];
     // Some differ by little: they share a shape.
@@ -114,7 +123,19 @@ pub fn report(act: &NodeAct) -> NodeReport {
         name,
         cluster: "c".into(),
         coe: Coe::Process,
-        kernel: String::new(),
+        kernel: match act.kind % 4 {
+            0 => String::new(),
+            1 => "host".into(),
+            boot => format!("n{}-{boot}", act.name),
+        },
+        runtimes: match act.kind % 5 {
+            0 => vec![
+                runtime("runc", Isolation::Shared, 0),
+                runtime("runsc", Isolation::Sandbox, 70),
+            ],
+            1 => vec![runtime("kata", Isolation::Kernel, 160)],
+            _ => Vec::new(),
+        },
         capacity,
         labels: labels.into(),
         taints: (act.kind.is_multiple_of(7))
@@ -173,11 +194,24 @@ pub fn needs() -> Vec<Needs> {
     all.into_iter().chain(some).collect()
 }
 
+/// Classes that ask to be kept apart.
+pub fn apart() -> Vec<Needs> {
+    let all = needs();
+    let levels = [Isolation::Sandbox, Isolation::Kernel];
+    let apart = levels.into_iter().flat_map(|isolation| {
+        [0, 1, 3, 5, 11].map(|at| Needs {
+            isolation,
+            ..all[at].clone()
+        })
+    });
+    apart.collect()
+}
+
 pub struct Life {
     pub world: World,
     pub now: TimeMs,
     pub session: u64,
-    pub taken: Vec<(ClassId, NodeId, i64)>,
+    pub taken: Vec<(ClassId, NodeId, Took)>,
     pub masked: BTreeSet<NodeId>,
     pub found: usize,
     pub missed: usize,
@@ -202,21 +236,26 @@ impl Life {
         for node in nodes {
             life.report(node, false);
         }
-        life.apply(Event::QueueCreated(QueueSpec {
+        life.submit("q", needs());
+        life
+    }
+
+    /// A queue with jobs of all these needs.
+    pub fn submit(&mut self, queue: &str, needs: Vec<Needs>) {
+        self.apply(Event::QueueCreated(QueueSpec {
             submitters: ["*".to_string()].into(),
-            ..QueueSpec::new("q", 1)
+            ..QueueSpec::new(queue, 1)
         }));
-        life.apply(Event::BatchSubmitted {
-            request_id: "r".into(),
+        self.apply(Event::BatchSubmitted {
+            request_id: queue.into(),
             digest: [0; 32],
             by: "alice".into(),
             spec: BatchSpec {
                 name: "b".into(),
-                queue: "q".into(),
-                jobs: needs().into_iter().enumerate().map(job).collect(),
+                queue: queue.into(),
+                jobs: needs.into_iter().enumerate().map(job).collect(),
             },
         });
-        life
     }
 
     pub fn apply(&mut self, event: Event) {
@@ -236,11 +275,8 @@ impl Life {
                 (0..*times).for_each(|_| self.place(class));
             }
             Act::Give { which } if !self.taken.is_empty() => {
-                let at = usize::from(*which) % self.taken.len();
-                let (class, node, cost) = self.taken.remove(at);
-                let amounts = self.world.classes().needs(class).resources;
-                self.world
-                    .with_index(|world, index| index.give(world, node, &amounts, cost));
+                let (_, node, _) = self.taken[usize::from(*which) % self.taken.len()];
+                self.give(self.world.node(node).kernel);
             }
             Act::Commit => self.commit(),
             Act::Settle => self.settle(),
@@ -283,6 +319,8 @@ impl Life {
                 self.apply(Event::PolicyChanged(policy(*stranded, *fill, *grace_s)));
             }
             Act::Restore => {
+                // Nobody knows any more who has used the kernels.
+                self.settle();
                 self.apply(Event::Restored {
                     lineage: self.world.lineage() + 1,
                     quarantine_until: self.now + HOUR_MS / 4,
@@ -305,14 +343,43 @@ impl Life {
         let Some(node) = self.ask(class) else {
             return;
         };
-        let needs = self.world.classes().needs(class);
-        let (amounts, cost) = (
-            needs.resources,
-            worst_cost_micro_eur(&self.world, needs, self.world.node(node)),
-        );
-        self.taken.push((class, node, cost));
-        self.world
-            .with_index(|world, index| index.take(world, node, &amounts, cost));
+        let mut taken = self.all_taken();
+        let (needs, tenant) = (self.world.classes().needs(class), self.tenant(class));
+        let took = taken.take(&self.world, needs, tenant, self.world.node(node));
+        let tenancy = taken.changed_tenancy(self.world.node(node));
+        self.taken.push((class, node, took));
+        self.world.with_index(|world, index| {
+            index.take(world, node, &took.amounts, took.cost_micro_eur);
+            index.use_kernel(world, world.node(node).kernel, tenancy);
+        });
+    }
+
+    /// Gives back what was last taken of a kernel.
+    fn give(&mut self, kernel: KernelId) {
+        let of_kernel = |taken: &(ClassId, NodeId, Took)| self.world.node(taken.1).kernel == kernel;
+        let at = self.taken.iter().rposition(of_kernel).unwrap();
+        let (_, node, took) = self.taken.remove(at);
+        let tenancy = self.all_taken().changed_tenancy(self.world.node(node));
+        self.world.with_index(|world, index| {
+            index.give(world, node, &took.amounts, took.cost_micro_eur);
+            index.use_kernel(world, kernel, tenancy);
+        });
+    }
+
+    /// All that is taken, as a scan sees it.
+    fn all_taken(&self) -> Taken {
+        let mut taken = Taken::default();
+        for (class, node, _) in &self.taken {
+            let (needs, tenant) = (self.world.classes().needs(*class), self.tenant(*class));
+            taken.take(&self.world, needs, tenant, self.world.node(*node));
+        }
+        taken
+    }
+
+    /// Whose the jobs of a class are.
+    fn tenant(&self, class: ClassId) -> QueueId {
+        let mut jobs = self.world.jobs().values();
+        jobs.find(|job| job.class == class).unwrap().queue
     }
 
     /// Asks the index and holds it against the scan.
@@ -341,10 +408,7 @@ impl Life {
 
     pub fn scan(&self, class: ClassId) -> Option<NodeId> {
         let (world, now) = (&self.world, self.now);
-        let mut taken = Taken::default();
-        for (class, node, _) in &self.taken {
-            taken.take(world, world.classes().needs(*class), world.node(*node));
-        }
+        let taken = self.all_taken();
         let needs = world.classes().needs(class);
         let shown = world.nodes().iter();
         let shown = shown.filter(|node| !self.masked.contains(&node.id));
@@ -367,6 +431,7 @@ impl Life {
             placements.extend(of_job.zip(queued).map(|((_, node, _), index)| Placement {
                 task: TaskId { job: job.id, index },
                 node: *node,
+                way: None,
             }));
         }
         self.apply(Event::PlanCommitted {
@@ -385,6 +450,10 @@ impl Life {
             return;
         }
         let lease = open[usize::from(which) % open.len()];
+        if self.world.open_attempt(lease).unwrap().is_alone() {
+            // What was taken was chosen with regard to it.
+            self.settle();
+        }
         let mut end = AttemptEnd::bare(Outcome::Exit(0));
         end.usage = ran.then_some(AttemptUsage {
             started: self.now,
@@ -402,7 +471,10 @@ impl Life {
         match known.get(&node.name) {
             Some(id) if !self.taken.is_empty() && !full => {
                 // What was taken costs what it cost then.
-                node.speed_milli = self.world.node(*id).report.speed_milli;
+                let known = &self.world.node(*id).report;
+                node.speed_milli = known.speed_milli;
+                node.kernel = known.kernel.clone();
+                node.runtimes = known.runtimes.clone();
             }
             Some(_) | None => self.settle(),
         }

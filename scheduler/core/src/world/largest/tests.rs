@@ -55,6 +55,7 @@ fn node(text: &str) -> NodeReport {
         cluster: "c".into(),
         coe: Coe::Process,
         kernel: String::new(),
+        runtimes: Vec::new(),
         capacity: amounts_of(amounts),
         labels: [("name".to_string(), name.to_string())].into(),
         taints: BTreeSet::new(),
