@@ -61,9 +61,12 @@ pub fn rejected(rejected: &Rejected) -> Vec<String> {
     told
 }
 
+/// What placements that are told together have in common: job, node, attempt and way.
+type Run = (JobId, NodeId, u32, Option<Way>);
+
 /// The placements, neighbours on one node together, before they are committed.
 pub fn placements(plan: &Plan, world: &World) -> Vec<String> {
-    let mut runs: Vec<((JobId, NodeId, u32, Option<Way>), RangeSet)> = Vec::new();
+    let mut runs: Vec<(Run, RangeSet)> = Vec::new();
     for placement in &plan.placements {
         let task = placement.task;
         let attempt = world.jobs()[&task.job].next_attempt(task.index);
@@ -78,8 +81,7 @@ pub fn placements(plan: &Plan, world: &World) -> Vec<String> {
             }
         }
     }
-    let tell = |((job, node, attempt, way), indexes): &(_, RangeSet)| {
-        let way: &Option<Way> = way;
+    let tell = |((job, node, attempt, way), indexes): &(Run, RangeSet)| {
         let again = if *attempt > 1 {
             format!(" #{attempt}")
         } else {

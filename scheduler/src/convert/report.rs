@@ -131,7 +131,7 @@ fn node_in(policy: &Policy, wire: v1::NodeReport) -> Result<NodeReport, Rejected
             .runtimes
             .into_iter()
             .enumerate()
-            .map(|(position, wire)| runtime_in(policy, &place, position, wire))
+            .map(|(position, wire)| runtime_in(policy, place, position, wire))
             .collect::<Result<_, _>>()?,
         labels: wire.labels,
         taints: wire.taints.into_iter().map(taint_in).collect(),
