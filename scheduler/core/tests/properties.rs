@@ -2,8 +2,8 @@
 //!
 //! `life` drives a World through submissions, rounds, reports in any order (stale and doubled
 //! ones too), changes by hand, sessions, inventories, capacity, contracts, policies, restarts
-//! and restores, and states what must hold after each. `reference` is a slow and obvious
-//! reading of the fair-share rules, against which the real order and water-filling are held.
+//! and restores, and states what must hold after each. Slow and obvious readings of the orders
+//! stand in the test `reference`.
 
 #![allow(clippy::unwrap_used)]
 

@@ -69,6 +69,7 @@ pub enum Act {
     NewQueue { parent: u8, name: u8 },
     /// The tunables change.
     Policy {
+        order: u8,
         placements: u8,
         exponent: u8,
         half_life_h: u8,
@@ -139,8 +140,10 @@ pub fn act() -> impl Strategy<Value = Act> {
         1 => (small(), prop::option::of(0u8..3), prop::option::of(any::<bool>()))
             .prop_map(|(queue, isolation, tenant)| Act::Apart { queue, isolation, tenant }),
         2 => (small(), 0u8..6).prop_map(|(parent, name)| Act::NewQueue { parent, name }),
-        1 => (0u8..8, 0u8..17, small(), 0u8..4)
-            .prop_map(|(placements, exponent, half_life_h, lost_max)| Act::Policy { placements, exponent, half_life_h, lost_max }),
+        2 => (small(), 0u8..8, 0u8..17, small(), 0u8..4)
+            .prop_map(|(order, placements, exponent, half_life_h, lost_max)| {
+                Act::Policy { order, placements, exponent, half_life_h, lost_max }
+            }),
         2 => small().prop_map(|batch| Act::Retire { batch }),
         1 => prop::bool::weighted(0.3).prop_map(|restored| Act::Restart { restored }),
         1 => (small(), 0u8..8, 0u8..8).prop_map(|(job, index, node)| Act::Place { job, index, node }),

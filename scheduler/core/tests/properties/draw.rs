@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jeroboam_core::event::{Event, Placement, QueueChange, Selection, Verb};
 use jeroboam_core::ids::{BatchId, JobId, LeaseId, NodeId, QueueId, TaskId};
 use jeroboam_core::isolation::Isolation;
-use jeroboam_core::policy::Policy;
+use jeroboam_core::policy::{Discipline, Policy};
 use jeroboam_core::queue::{Limit, TaskBounds};
 use jeroboam_core::ranges::RangeSet;
 use jeroboam_core::resources::{CPU, Resources};
@@ -140,11 +140,14 @@ impl Life {
                 Event::QueueCreated(queue(&format!("{parent}.n{name}")))
             }
             Act::Policy {
+                order,
                 placements,
                 exponent,
                 half_life_h,
                 lost_max,
             } => Event::PolicyChanged(Policy {
+                order: Discipline::ALL[usize::from(*order) % 4],
+                conservative_depth: 1 + u32::from(*order) / 32,
                 placements_per_round_max: u32::from(*placements),
                 memory_exponent_inner: u32::from(*exponent),
                 usage_half_life_ms: i64::from(*half_life_h) * HOUR_MS,

@@ -6,6 +6,7 @@ use jeroboam_core::effect::Effect;
 use jeroboam_core::event::Event;
 use jeroboam_core::ids::{JobId, LeaseId, TaskId};
 use jeroboam_core::job::Outcome;
+use jeroboam_core::policy::Discipline;
 use jeroboam_core::reason::WaitingReason;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::round::explain::Reasons;
@@ -244,8 +245,20 @@ impl Life {
                 "over budget"
             );
         }
-        let held_back = !self.world.reservations().is_empty();
-        if plan.complete && !held_back {
+        let policy = self.world.policy();
+        let reservations = self.world.reservations().len();
+        let most = match policy.order {
+            Discipline::Fair => usize::MAX,
+            Discipline::Fifo => 0,
+            Discipline::Easy => 1,
+            Discipline::Conservative => policy.conservative_depth as usize,
+        };
+        assert!(
+            !plan.complete || reservations <= most,
+            "{reservations} hold one"
+        );
+        // Under fifo whoever fits may stand behind one who does not.
+        if plan.complete && reservations == 0 && policy.order != Discipline::Fifo {
             let mut reasons = Reasons::new(&self.world, self.now);
             for job in self
                 .world
