@@ -13,6 +13,8 @@ mod waiting;
 
 use crate::state::State;
 use crate::store::spool::Spool;
+use jeroboam_core::event::Preemption;
+use jeroboam_core::ids::JobId;
 use jeroboam_core::queue::Queue;
 use jeroboam_core::resources::{CPU, DISK, EXTENDED, GPU, MEMORY, Resources};
 use jeroboam_core::round::Plan;
@@ -88,7 +90,7 @@ metrics! {
     "round_seconds" Histogram ("phase") "Time of one scheduling round: `plan` decides, `commit` applies and encodes what was decided.";
     "rounds_cut_total" Counter ("") "Rounds that reached their bound and went on in the next.";
     "placements_total" Counter ("") "Tasks that were given a place.";
-    "preemptions_total" Counter ("cause") "Tasks whose place was taken away: for a queue below its `guarantee`, or by `hand`.";
+    "preemptions_total" Counter ("cause") "Tasks whose place was taken away: for a queue below its `guarantee`, for a higher `class` of its own queue, or by `hand`.";
     "reservations" Gauge ("kind") "Tasks and gangs for which room is kept: it is `waited` for, or being `freed` by preemption.";
     "predict_seconds" Histogram ("code") "Time to predict the start of a task, by what was found (`jero explain --predict`).";
     "journal_sync_seconds" Histogram ("") "Time to make one group of events durable.";
@@ -161,11 +163,15 @@ pub fn describe() {
 }
 
 /// A round was planned and applied.
-pub fn record_round(planned: Duration, committed: Duration, plan: &Plan) {
+pub fn record_round(planned: Duration, committed: Duration, plan: &Plan, world: &World) {
     histogram!("jeroboam_round_seconds", "phase" => "plan").record(planned);
     histogram!("jeroboam_round_seconds", "phase" => "commit").record(committed);
     counter!("jeroboam_placements_total").increment(plan.placements.len() as u64);
-    record_preempted("guarantee", plan.preemptions.len() as u64);
+    let queue = |job: JobId| world.jobs().get(&job).map(|job| job.queue);
+    let inside = |of: &&Preemption| queue(of.task.job) == queue(of.by);
+    let by_class = plan.preemptions.iter().filter(inside).count();
+    record_preempted("class", by_class as u64);
+    record_preempted("guarantee", (plan.preemptions.len() - by_class) as u64);
     if !plan.complete {
         counter!("jeroboam_rounds_cut_total").increment(1);
     }

@@ -14,7 +14,7 @@ use super::tree::{At, Node, Value};
 use super::{TASKS_MAX, gang, resources, retries};
 
 /// Every field of a job; those that say which job it is come first.
-const JOB_FIELDS: [&str; 29] = [
+const JOB_FIELDS: [&str; 30] = [
     "name",
     "count",
     "min",
@@ -30,6 +30,7 @@ const JOB_FIELDS: [&str; 29] = [
     "image",
     "resources",
     "walltime",
+    "class",
     "priority",
     "coe",
     "isolation",
@@ -319,6 +320,12 @@ const ISOLATIONS: [(&str, v1::Isolation); 3] = [
     ("kernel", v1::Isolation::Kernel),
 ];
 
+const CLASSES: [(&str, v1::PriorityClass); 3] = [
+    ("low", v1::PriorityClass::Low),
+    ("normal", v1::PriorityClass::Normal),
+    ("high", v1::PriorityClass::High),
+];
+
 const LOST_CONTACT: [(&str, v1::OnLostContact); 2] = [
     ("restart", v1::OnLostContact::Restart),
     ("wait", v1::OnLostContact::Wait),
@@ -350,6 +357,9 @@ fn tolerations(node: &Node, found: &mut Found) -> Vec<v1::Taint> {
 /// How it runs, what it brings back, and what happens when it fails.
 fn course(spec: &mut v1::JobSpec, fields: &Layered<'_, '_>, found: &mut Found) {
     spec.walltime_ms = walltime(fields, found).0;
+    let class = fields.take("class");
+    let class = class.and_then(|node| fields::choice(node, &CLASSES, found));
+    spec.set_priority_class(class.unwrap_or(v1::PriorityClass::Normal));
     let priority = fields.take("priority");
     let priority = priority.and_then(|node| fields::integer(node, i32::MIN, i32::MAX, found));
     spec.priority = priority.unwrap_or(0);

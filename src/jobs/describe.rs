@@ -40,6 +40,8 @@ struct Description {
     min: u32,
     within: Option<String>,
     running_max: Option<u32>,
+    class: &'static str,
+    priority: i32,
     preemptible: bool,
     states: Vec<Elements>,
     altered: Vec<Altered>,
@@ -143,6 +145,11 @@ fn description(reply: v1::DescribeJobReply) -> Description {
         by: elements.by,
         why: elements.why,
     });
+    let class = match spec.priority_class() {
+        v1::PriorityClass::Low => "low",
+        v1::PriorityClass::Normal => "normal",
+        v1::PriorityClass::High => "high",
+    };
     Description {
         job: Job::of(reply.job.unwrap_or_default()),
         command: spec.command,
@@ -150,6 +157,8 @@ fn description(reply: v1::DescribeJobReply) -> Description {
         min: spec.min.max(1),
         within: spec.within.and_then(|within| within.what).map(within),
         running_max: (spec.running_max != 0).then_some(spec.running_max),
+        class,
+        priority: spec.priority,
         preemptible: spec.preemptible.unwrap_or(spec.restartable),
         states: states.collect(),
         altered: reply.altered.into_iter().map(altered).collect(),
@@ -297,6 +306,11 @@ fn table(description: &Description) -> String {
     facts.push(("together", description.together()));
     let max = description.running_max.map(|max| max.to_string());
     facts.push(("at most at once", max.unwrap_or_default()));
+    let class = Some(description.class).filter(|class| *class != "normal");
+    facts.push(("class", class.unwrap_or_default().to_owned()));
+    let priority = Some(description.priority).filter(|priority| *priority != 0);
+    let priority = priority.map(|priority| priority.to_string());
+    facts.push(("priority", priority.unwrap_or_default()));
     let kept = (!description.preemptible).then(|| "no".to_owned());
     facts.push(("preemptible", kept.unwrap_or_default()));
     let states = description.states.iter().map(|elements| {

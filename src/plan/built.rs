@@ -301,6 +301,7 @@ impl Built {
         };
         JobSpec {
             count: job.count,
+            priority_class: job.class,
             priority: job.priority,
             preemptible: job.preemptible,
             min: job.min,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jeroboam_core::isolation::Isolation;
 use jeroboam_core::policy::Policy;
 use jeroboam_core::resources::Resources;
-use jeroboam_core::spec::{TASKS_PER_BATCH_MAX, Taint, WALLTIME_MAX_MS, Within};
+use jeroboam_core::spec::{PriorityClass, TASKS_PER_BATCH_MAX, Taint, WALLTIME_MAX_MS, Within};
 
 use super::amounts::{self, Rounded};
 use super::apart;
@@ -16,10 +16,11 @@ use crate::batch_file::gang;
 use crate::batch_file::nearest;
 use crate::batch_file::tree::{At, Node as Tree, Value};
 
-const JOB_FIELDS: [&str; 19] = [
+const JOB_FIELDS: [&str; 20] = [
     "name",
     "queue",
     "user",
+    "class",
     "priority",
     "preemptible",
     "resources",
@@ -73,6 +74,7 @@ pub struct Job {
     pub user: String,
     /// Position of its queue.
     pub queue: usize,
+    pub class: PriorityClass,
     pub priority: i32,
     pub resources: Resources,
     pub count: u32,
@@ -141,6 +143,13 @@ pub fn read(node: &Tree, known: &Known<'_>, found: &mut Found) -> Option<Job> {
         Some(node) => fields::integer(node, i32::MIN, i32::MAX, found)?,
         None => 0,
     };
+    let class = match fields.take("class") {
+        Some(node) => {
+            let words = PriorityClass::ALL.map(|class| (class.name(), class));
+            fields::choice(node, &words, found)?
+        }
+        None => PriorityClass::Normal,
+    };
     let mut labels = BTreeMap::new();
     if let Some(node) = fields.take("labels") {
         fields::text_map(node, "`labels`", &mut labels, found);
@@ -171,6 +180,7 @@ pub fn read(node: &Tree, known: &Known<'_>, found: &mut Found) -> Option<Job> {
             None => "plan".to_owned(),
         },
         queue,
+        class,
         priority,
         resources,
         count,

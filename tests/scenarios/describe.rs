@@ -282,6 +282,9 @@ pub fn policy(line: &Words<'_>, world: &World) -> Policy {
             "non_preemptible_within_guarantee" => {
                 policy.non_preemptible_within_guarantee = line.parse(text);
             }
+            "preempt_after" => policy.preempt_after_ms = line.span_ms(text),
+            "preempt_by_class" => policy.preempt_by_class = line.parse(text),
+            "preemptions_per_hour_max" => policy.preemptions_per_hour_max = line.parse(text),
             "grace" => policy.grace_ms = line.span_ms(text),
             "avoid" => policy.avoid_ms = line.span_ms(text),
             "lost_attempts_max" => policy.lost_attempts_max = line.parse(text),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use jeroboam_core::isolation::Isolation;
 use jeroboam_core::spec::{
-    After, BatchSpec, By, Coe, Ends, FailureClass, JobSpec, Needs, OnLostContact, RetryRule, Taint,
-    Within,
+    After, BatchSpec, By, Coe, Ends, FailureClass, JobSpec, Needs, OnLostContact, PriorityClass,
+    RetryRule, Taint, Within,
 };
 use jeroboam_core::world::World;
 use jeroboam_units::Bytes;
@@ -59,6 +59,12 @@ fn job(line: &Words<'_>, world: &World) -> JobSpec {
             "wait" => OnLostContact::Wait,
             "restart" => OnLostContact::Restart,
             other => line.fail(&format!("lost={other}")),
+        },
+        priority_class: match line.or("class", "normal") {
+            "low" => PriorityClass::Low,
+            "normal" => PriorityClass::Normal,
+            "high" => PriorityClass::High,
+            other => line.fail(&format!("class={other}")),
         },
         restartable: !line.has("once"),
         preemptible: !line.has("fixed"),

@@ -415,6 +415,7 @@ impl Job {
     /// Its place in the order of its leaf and class.
     pub fn pending(&self) -> PendingJob {
         PendingJob {
+            class: Reverse(self.spec.priority_class),
             priority: Reverse(self.spec.priority),
             submitted: self.submitted,
             job: self.id,

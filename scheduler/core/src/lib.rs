@@ -18,6 +18,7 @@ pub mod index;
 pub mod isolation;
 pub mod job;
 pub mod kernel;
+pub mod last_hour;
 mod nearest;
 pub mod policy;
 pub mod predict;

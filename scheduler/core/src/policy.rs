@@ -89,6 +89,10 @@ pub struct Policy {
     pub hold_permille: u32,
     /// Tasks preempted in one round, at most.
     pub preemptions_per_round_max: u32,
+    /// Tasks preempted within an hour, at most; by hand does not count.
+    pub preemptions_per_hour_max: u32,
+    /// Work of a higher class takes places from lower ones of its queue.
+    pub preempt_by_class: bool,
     /// Nothing is preempted before it has had its place for so long, in milliseconds.
     pub preempt_after_ms: i64,
     /// Jobs that cannot be preempted stay inside their queues' guarantees, so that no
@@ -136,6 +140,8 @@ impl Default for Policy {
             pass_permille: 50,
             hold_permille: 250,
             preemptions_per_round_max: 1_000,
+            preemptions_per_hour_max: 100_000,
+            preempt_by_class: true,
             preempt_after_ms: 300_000,
             non_preemptible_within_guarantee: false,
             grace_ms: 10_000,
@@ -209,6 +215,12 @@ impl Policy {
                 self.preemptions_per_round_max.into(),
                 0,
                 100_000,
+            ),
+            (
+                "preemptions_per_hour_max",
+                self.preemptions_per_hour_max.into(),
+                0,
+                10_000_000,
             ),
             (
                 "preempt_after_ms",

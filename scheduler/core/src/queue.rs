@@ -7,6 +7,7 @@ use crate::ids::{ClassId, JobId, QueueId};
 use crate::isolation::Isolation;
 use crate::rejected::Rejected;
 use crate::resources::{AMOUNT_MAX, DIMENSIONS, Resources, name as resource_name, spoken};
+use crate::spec::PriorityClass;
 use crate::time::TimeMs;
 use crate::usage::Usage;
 use serde::{Deserialize, Serialize};
@@ -148,8 +149,12 @@ pub struct Queue {
     pub held_fixed: Resources,
     /// Tasks with an open lease.
     pub running: u64,
+    /// The same by priority class, the lowest first.
+    pub running_of: [u64; 3],
     /// Tasks that wait for a place.
     pub queued: u64,
+    /// The same by priority class, the lowest first.
+    pub queued_of: [u64; 3],
     /// These, and tasks that are held or wait for other jobs: what `queued_max` bounds.
     pub waiting: u64,
     /// Decayed average of `held`.
@@ -175,9 +180,11 @@ pub struct Pending {
     pub tasks: u64,
 }
 
-/// Order inside a leaf: higher priority, then earlier submission, then id.
+/// Order inside a leaf: higher class, then higher priority, then earlier submission, then id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PendingJob {
+    /// Higher goes first.
+    pub class: Reverse<PriorityClass>,
     /// Higher goes first.
     pub priority: Reverse<i32>,
     /// Earlier goes first.
@@ -221,7 +228,9 @@ impl Queue {
             held: Resources::ZERO,
             held_fixed: Resources::ZERO,
             running: 0,
+            running_of: [0; 3],
             queued: 0,
+            queued_of: [0; 3],
             waiting: 0,
             usage: Usage::default(),
             core_ms: 0,
@@ -230,6 +239,20 @@ impl Queue {
             batches: 0,
             users: BTreeMap::new(),
         }
+    }
+
+    /// True if tasks of a lower class than this hold a place.
+    pub fn runs_lower_than(&self, class: PriorityClass) -> bool {
+        self.running_of[..class.index()]
+            .iter()
+            .any(|running| *running > 0)
+    }
+
+    /// True if somebody waits, here or below, while a lower class holds a place.
+    pub fn may_be_outranked(&self) -> bool {
+        PriorityClass::ALL
+            .into_iter()
+            .any(|class| self.queued_of[class.index()] > 0 && self.runs_lower_than(class))
     }
 
     /// True if jobs may be submitted here.
@@ -289,16 +312,18 @@ impl QueueTree {
     /// The children of the lowest queue above both, toward one and toward the other;
     /// `None` where one is, or is above, the other.
     pub fn fork(&self, one: QueueId, other: QueueId) -> Option<(QueueId, QueueId)> {
-        let down = |from: QueueId| {
-            let mut path: Vec<QueueId> = self.path(from).collect();
-            path.reverse();
-            path
-        };
-        let (one, other) = (down(one), down(other));
-        one.iter()
-            .zip(&other)
-            .find(|(one, other)| one != other)
-            .map(|(one, other)| (*one, *other))
+        let depth = |id: QueueId| self.path(id).count();
+        let (deep, deep_other) = (depth(one), depth(other));
+        let mut mine = self.path(one).skip(deep.saturating_sub(deep_other));
+        let mut theirs = self.path(other).skip(deep_other.saturating_sub(deep));
+        // Side by side up to the queue above both.
+        let mut fork = None;
+        loop {
+            match (mine.next(), theirs.next()) {
+                (Some(mine), Some(theirs)) if mine != theirs => fork = Some((mine, theirs)),
+                _ => return fork,
+            }
+        }
     }
 
     /// Why nothing starts from a queue, if it or one above is cordoned.

@@ -69,6 +69,8 @@ pub enum WaitingReason {
     /// It may not be preempted itself, and its queue would hold more than its guarantee:
     /// the policy keeps such work within it.
     BeyondGuarantee,
+    /// It may take the place of others, but as many lost theirs lately as may be.
+    PreemptionBound,
     /// Room is kept for it, and it will fit there soonest.
     Reserved,
     /// Those who had its place are told to end.
@@ -101,6 +103,7 @@ impl WaitingReason {
             WaitingReason::QueueLimit => "queue-limit",
             WaitingReason::NonPreemptible => "non-preemptible",
             WaitingReason::BeyondGuarantee => "beyond-guarantee",
+            WaitingReason::PreemptionBound => "preemption-bound",
             WaitingReason::Reserved => "reserved",
             WaitingReason::Preempting => "preempting",
             WaitingReason::HeldBack => "held-back",
@@ -134,6 +137,9 @@ impl WaitingReason {
             }
             WaitingReason::BeyondGuarantee => {
                 "it may not be preempted, and its queue would hold more than it is guaranteed"
+            }
+            WaitingReason::PreemptionBound => {
+                "it may take the place of others, but as many were preempted in the last hour as may be"
             }
             WaitingReason::Reserved => "room is kept for it where it will fit soonest",
             WaitingReason::Preempting => "those who had its place were told to end",
@@ -173,6 +179,9 @@ impl WaitingReason {
             WaitingReason::BeyondGuarantee => {
                 "submit it with `preemptible: true`, or raise the guarantee (`jero queue set NAME --guarantee`)"
             }
+            WaitingReason::PreemptionBound => {
+                "wait, or let the operator raise `policy.preemptions_per_hour_max`"
+            }
             WaitingReason::Reserved => {
                 "wait; a shorter `walltime` of what runs there would bring it closer"
             }
@@ -200,6 +209,7 @@ impl WaitingReason {
             WaitingReason::QueueLimit,
             WaitingReason::NonPreemptible,
             WaitingReason::BeyondGuarantee,
+            WaitingReason::PreemptionBound,
             WaitingReason::Reserved,
             WaitingReason::Preempting,
             WaitingReason::HeldBack,

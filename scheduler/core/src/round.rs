@@ -31,10 +31,11 @@ pub mod score;
 pub mod share;
 
 use crate::event::{Event, Placement, Preemption};
-use crate::ids::TaskId;
+use crate::ids::{QueueId, TaskId};
 use crate::index::NodeIndex;
 use crate::isolation::Way;
 use crate::policy::Discipline;
+use crate::queue::Queue;
 use crate::reservation::Reservation;
 use crate::resources::Resources;
 use crate::soonest::Soonest;
@@ -126,6 +127,7 @@ struct Round<'w> {
     soonest: &'w mut Soonest,
     placements: Vec<Placement>,
     preemptions: Vec<Preemption>,
+    preemptions_max: u64,
 }
 
 impl<'w> Round<'w> {
@@ -150,6 +152,7 @@ impl<'w> Round<'w> {
             soonest,
             placements: Vec::new(),
             preemptions: Vec::new(),
+            preemptions_max: world.preemptions_left(now),
         };
         if round.nodes_known <= NODES_SMALL {
             round.order.let_short_work_pass();
@@ -162,7 +165,7 @@ impl<'w> Round<'w> {
         self.renew_reservations();
         let complete = self.place_in_order();
         if complete {
-            self.serve_guarantees();
+            self.serve_claims();
         }
         (complete, self.next_edge())
     }
@@ -227,16 +230,26 @@ impl<'w> Round<'w> {
         self.free -= &self.order.cost(head);
     }
 
-    /// Offers every guarantee that is still unserved, whatever is closed, to
-    /// [`reclaim`].
-    fn serve_guarantees(&mut self) {
-        if !self.order.has_guarantees() {
+    /// Offers every claim that is still unserved, whatever is closed, to [`reclaim`]:
+    /// all work where there are guarantees, else what outranks others of its queue.
+    fn serve_claims(&mut self) {
+        let by_class = self.world.policy().preempt_by_class;
+        let outranked = |queue: &Queue| by_class && queue.may_be_outranked();
+        let queues = self.world.queues();
+        let all = self.order.has_guarantees();
+        if !all && !outranked(queues.queue(QueueId::ROOT)) {
             return;
         }
         self.order.open_to_claims();
-        while let Some(head) = self.order.any_head() {
-            if !self.reclaim(&head) {
-                self.order.shut(&head);
+        for queue in queues.iter() {
+            let open = queue.is_leaf() && queues.cordoned(queue.id).is_none();
+            if !open || !(all || outranked(queue)) {
+                continue;
+            }
+            while let Some(head) = self.order.head_of(queue.id) {
+                if !self.reclaim(&head) {
+                    self.order.shut(&head);
+                }
             }
         }
     }

@@ -175,6 +175,8 @@ pub struct Node {
     pub present: bool,
     /// Sum of what the open leases on it hold.
     pub held: Resources,
+    /// The part of it whose tasks were told to end.
+    pub leaving: Resources,
     /// Tasks with an open lease here.
     pub running: u32,
     /// Which.

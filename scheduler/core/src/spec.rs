@@ -62,7 +62,9 @@ pub struct JobSpec {
     pub env: BTreeMap<String, String>,
     /// Container image; empty for the `process` engine.
     pub image: String,
-    /// Higher goes first inside its queue.
+    /// Goes before any priority; who waits may take the places of lower ones.
+    pub priority_class: PriorityClass,
+    /// Higher goes first inside its queue and class.
     pub priority: i32,
     /// What a place must offer.
     pub needs: Needs,
@@ -80,7 +82,7 @@ pub struct JobSpec {
     pub on_lost_contact: OnLostContact,
     /// A lost or preempted attempt may be run again.
     pub restartable: bool,
-    /// It may be stopped for a queue that is below its guarantee.
+    /// It may be stopped for a queue that is below its guarantee, or for a higher class.
     pub preemptible: bool,
     /// So many of its first tasks get their places together or not at all; the rest
     /// are ordinary. 1: every task goes for itself.
@@ -89,6 +91,42 @@ pub struct JobSpec {
     pub within: Option<Within>,
     /// Tasks that hold a place at the same time, at most.
     pub running_max: Option<u32>,
+}
+
+/// How jobs of one queue stand to each other: the higher class goes first, whatever the
+/// priorities, and takes places from lower ones of the same queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PriorityClass {
+    /// Steps aside.
+    Low,
+    /// What nothing else is said of.
+    #[default]
+    Normal,
+    /// Does not wait for the others of its queue.
+    High,
+}
+
+impl PriorityClass {
+    /// All of them, the lowest first.
+    pub const ALL: [PriorityClass; 3] = [
+        PriorityClass::Low,
+        PriorityClass::Normal,
+        PriorityClass::High,
+    ];
+
+    /// Its place in [`PriorityClass::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            PriorityClass::Low => "low",
+            PriorityClass::Normal => "normal",
+            PriorityClass::High => "high",
+        }
+    }
 }
 
 /// A job of the same batch that goes first.
@@ -290,6 +328,7 @@ impl JobSpec {
             command: vec!["true".into()],
             env: BTreeMap::new(),
             image: String::new(),
+            priority_class: PriorityClass::Normal,
             priority: 0,
             needs,
             after: Vec::new(),
@@ -315,6 +354,7 @@ impl JobSpec {
             command: Vec::new(),
             env: self.env.clone(),
             image: self.image.clone(),
+            priority_class: self.priority_class,
             priority: self.priority,
             needs: self.needs.clone(),
             after: self.after.clone(),

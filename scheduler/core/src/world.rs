@@ -37,6 +37,7 @@ use crate::index::NodeIndex;
 use crate::isolation::Tenancy;
 use crate::job::{Batch, Job};
 use crate::kernel::Kernels;
+use crate::last_hour::LastHour;
 use crate::policy::Policy;
 use crate::queue::QueueTree;
 use crate::rejected::Rejected;
@@ -82,6 +83,8 @@ pub struct World {
     timers: BTreeSet<(TimeMs, Timer)>,
     /// How attempts end everywhere.
     fleet: Tally,
+    /// Tasks that rounds have preempted lately.
+    preempted: LastHour,
     /// A cache: what jobs have in common.
     #[serde(skip)]
     specs: SharedSpecs,
@@ -378,6 +381,13 @@ impl World {
     /// Room kept for tasks that do not fit yet, oldest first.
     pub fn reservations(&self) -> &[Reservation] {
         &self.reservations
+    }
+
+    /// True if tasks of a lower class than a job's hold places in its queue, and it may
+    /// take those.
+    pub fn outranks_running(&self, job: &Job) -> bool {
+        let leaf = self.queues.queue(job.queue);
+        self.policy.preempt_by_class && leaf.runs_lower_than(job.spec.priority_class)
     }
 
     /// What is reserved for a queue and those below it.

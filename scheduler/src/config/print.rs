@@ -120,11 +120,13 @@ impl Config {
         )?;
         write!(
             f,
-            " policy.reservations_max={} policy.pass_permille={} policy.hold_permille={} policy.preemptions_per_round_max={} policy.preempt_after={} policy.non_preemptible_within_guarantee={}",
+            " policy.reservations_max={} policy.pass_permille={} policy.hold_permille={} policy.preemptions_per_round_max={} policy.preemptions_per_hour_max={} policy.preempt_by_class={} policy.preempt_after={} policy.non_preemptible_within_guarantee={}",
             policy.reservations_max,
             policy.pass_permille,
             policy.hold_permille,
             policy.preemptions_per_round_max,
+            policy.preemptions_per_hour_max,
+            policy.preempt_by_class,
             Span(policy.preempt_after_ms),
             policy.non_preemptible_within_guarantee
         )?;

@@ -12,8 +12,8 @@ use jeroboam_core::policy::Policy;
 use jeroboam_core::rare::Rare;
 use jeroboam_core::rejected::Rejected;
 use jeroboam_core::spec::{
-    After, BatchSpec, By, Coe, Ends, FailureClass, File, JobSpec, Needs, OnLostContact, RetryRule,
-    Taint, Within,
+    After, BatchSpec, By, Coe, Ends, FailureClass, File, JobSpec, Needs, OnLostContact,
+    PriorityClass, RetryRule, Taint, Within,
 };
 use jeroboam_proto::v1;
 use prost::Message as _;
@@ -98,6 +98,7 @@ fn job_in(policy: &Policy, position: usize, wire: v1::JobSpec) -> Result<JobSpec
         command: wire.command,
         env: wire.env,
         image: wire.image,
+        priority_class: class_in(&place("priority_class"), wire.priority_class)?,
         priority: wire.priority,
         after,
         outputs: wire.outputs,
@@ -129,6 +130,23 @@ pub fn isolation(level: Isolation) -> v1::Isolation {
         Isolation::Shared => v1::Isolation::Shared,
         Isolation::Sandbox => v1::Isolation::Sandbox,
         Isolation::Kernel => v1::Isolation::Kernel,
+    }
+}
+
+fn class_in(place: &str, wire: i32) -> Result<PriorityClass, Rejected> {
+    match v1::PriorityClass::try_from(wire) {
+        Ok(v1::PriorityClass::Normal) => Ok(PriorityClass::Normal),
+        Ok(v1::PriorityClass::Low) => Ok(PriorityClass::Low),
+        Ok(v1::PriorityClass::High) => Ok(PriorityClass::High),
+        Err(_) => Err(unknown(place, wire, "use `low`, `normal` or `high`")),
+    }
+}
+
+fn class(class: PriorityClass) -> v1::PriorityClass {
+    match class {
+        PriorityClass::Low => v1::PriorityClass::Low,
+        PriorityClass::Normal => v1::PriorityClass::Normal,
+        PriorityClass::High => v1::PriorityClass::High,
     }
 }
 
@@ -350,6 +368,7 @@ pub fn job_spec(policy: &Policy, spec: &JobSpec) -> v1::JobSpec {
         image: spec.image.clone(),
         resources: Some(resources(policy, &needs.resources)),
         walltime_ms: needs.walltime_ms,
+        priority_class: class(spec.priority_class).into(),
         priority: spec.priority,
         coe: coe(needs.coe).into(),
         isolation: v1::Isolation::Shared.into(),

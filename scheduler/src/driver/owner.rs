@@ -370,7 +370,7 @@ impl Owner {
         // What was decided may make room for more.
         self.changed = !plan.complete || !plan.is_empty();
         let took = started.elapsed();
-        crate::metrics::record_round(planned, took - planned, &plan);
+        crate::metrics::record_round(planned, took - planned, &plan, &self.state.world);
         self.next_round = Instant::now() + self.options.round_interval.max(took);
     }
 

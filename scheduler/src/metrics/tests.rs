@@ -90,7 +90,12 @@ fn a_scrape_shows_the_state_in_base_units() {
             reservations: None,
             complete: false,
         };
-        record_round(Duration::from_millis(3), Duration::from_millis(2), &plan);
+        record_round(
+            Duration::from_millis(3),
+            Duration::from_millis(2),
+            &plan,
+            &world,
+        );
         handle.render()
     });
     for line in [

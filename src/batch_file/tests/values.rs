@@ -86,7 +86,7 @@ fn unknown_fields() {
             batch.yaml:2:12: unknown field `name` in defaults
                  2 | defaults: {name: x}
                    |            ^
-              do: there are: command, run, env, image, resources, walltime, priority, coe, isolation, labels, tolerations, sites, sites_excluded, inputs, outputs, retries, restartable, on_lost_contact, preemptible, running_max"#]],
+              do: there are: command, run, env, image, resources, walltime, class, priority, coe, isolation, labels, tolerations, sites, sites_excluded, inputs, outputs, retries, restartable, on_lost_contact, preemptible, running_max"#]],
     );
     check_job(
         "    retries: [{exit: 1, tims: 2}]\n",
@@ -326,6 +326,6 @@ fn gangs() {
             batch.yaml:2:12: unknown field `min` in defaults
                  2 | defaults: {min: 2}
                    |            ^
-              do: there are: command, run, env, image, resources, walltime, priority, coe, isolation, labels, tolerations, sites, sites_excluded, inputs, outputs, retries, restartable, on_lost_contact, preemptible, running_max"#]],
+              do: there are: command, run, env, image, resources, walltime, class, priority, coe, isolation, labels, tolerations, sites, sites_excluded, inputs, outputs, retries, restartable, on_lost_contact, preemptible, running_max"#]],
     );
 }

@@ -91,6 +91,7 @@ fn a_whole_batch() {
                         after_any: [],
                         after_ok_each: [],
                         after_any_each: [],
+                        priority_class: Normal,
                     },
                     JobSpec {
                         name: "merge",
@@ -137,6 +138,7 @@ fn a_whole_batch() {
                         after_any: [],
                         after_ok_each: [],
                         after_any_each: [],
+                        priority_class: Normal,
                     },
                 ],
             }"#]],
@@ -193,6 +195,7 @@ fn the_least_batch_has_defaults() {
                         after_any: [],
                         after_ok_each: [],
                         after_any_each: [],
+                        priority_class: Normal,
                     },
                 ],
             }"#]],

@@ -147,6 +147,8 @@ pub struct Reasons<'w> {
     order: Order<'w>,
     room: Room<'w>,
     classes: BTreeMap<(QueueId, ClassId), WaitingReason>,
+    /// Tasks that may still be preempted.
+    preemptions_left: u64,
 }
 
 impl<'w> Reasons<'w> {
@@ -157,6 +159,7 @@ impl<'w> Reasons<'w> {
             order: Order::new(world, now),
             room: Room::new(world, now),
             classes: BTreeMap::new(),
+            preemptions_left: world.preemptions_left(now),
         }
     }
 
@@ -209,6 +212,11 @@ impl<'w> Reasons<'w> {
             {
                 WaitingReason::BeyondGuarantee
             }
+            WaitingReason::Refused(Refusal::Busy) | WaitingReason::Gang
+                if self.preemptions_left == 0 && self.world.outranks_running(job) =>
+            {
+                WaitingReason::PreemptionBound
+            }
             other => other,
         }
     }
@@ -243,6 +251,11 @@ impl<'w> Reasons<'w> {
                 if by_shares(self.world) && self.is_shut_out(&work) =>
             {
                 WaitingReason::NonPreemptible
+            }
+            Err(WaitingReason::Refused(Refusal::Busy) | WaitingReason::Gang)
+                if self.preemptions_left == 0 && self.order.has_claim(&work) =>
+            {
+                WaitingReason::PreemptionBound
             }
             Err(reason) => reason,
             Ok(()) if self.world.reservations().is_empty() => WaitingReason::OthersFirst,

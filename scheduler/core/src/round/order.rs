@@ -16,7 +16,7 @@
 //! dominant one. `φ` in [½, 2] remembers decayed usage. The cost is capped by
 //! the entitlement, so a task wider than its queue's share still starts.
 //! Ties: the lower load before the task, then the smaller task, then the id.
-//! Inside a leaf: priority, then submission, then id.
+//! Inside a leaf: class, priority, then submission, then id.
 //!
 //! Who may go at all is decided by [`super::barrier`] (room kept for others), the limits
 //! of the queues, and by what was found not to fit.
@@ -229,14 +229,10 @@ impl<'a> Order<'a> {
         }
     }
 
-    /// Some leaf's head, if there is one.
-    pub fn any_head(&mut self) -> Option<Head> {
+    /// A queue's head, if there is one.
+    pub fn head_of(&mut self, queue: QueueId) -> Option<Head> {
         self.settle();
-        let queues = self.world.queues();
-        let open =
-            |queue: &&Queue| queue.children.is_empty() && queues.cordoned(queue.id).is_none();
-        let mut leaves = queues.iter().filter(open);
-        leaves.find_map(|queue| self.heads[queue.id.index()].map(|(head, _)| head))
+        self.heads[queue.index()].map(|(head, _)| head)
     }
 
     /// What a head asks for in all.
@@ -291,6 +287,9 @@ impl<'a> Order<'a> {
 
     /// Looks again at what was found not to fit or passed over: there is room again.
     pub fn reopen(&mut self) {
+        if self.shut.is_empty() && !self.blocked.contains(&true) {
+            return;
+        }
         self.blocked.fill(false);
         self.shut.clear();
         self.stale = true;

@@ -195,7 +195,7 @@ impl Round<'_> {
             job: booking.reservation.job,
             class: booking.class,
         };
-        if self.order.has_claim(&booking.work) {
+        if self.has_right(&head, &booking.work) {
             // It falls when it is replaced by one whose room is being freed.
             self.unbook(position);
             if self.reclaim(&head) {

@@ -30,7 +30,9 @@ pub struct Room<'w> {
     /// Nodes with room that is kept.
     pub kept: BTreeMap<NodeId, Kept>,
     /// Tasks that the round takes their places away from.
-    pub victims: BTreeSet<TaskId>,
+    victims: BTreeSet<TaskId>,
+    /// What those hold on each node.
+    preempted: BTreeMap<NodeId, Resources>,
     /// Classes of which no node without kept room takes a task any more.
     failed: BTreeMap<ClassId, WaitingReason>,
     /// Classes of gangs for which there is not enough room any more.
@@ -100,6 +102,7 @@ impl<'w> Room<'w> {
             placed: Sparse::default(),
             kept: BTreeMap::new(),
             victims: BTreeSet::new(),
+            preempted: BTreeMap::new(),
             failed: BTreeMap::new(),
             failed_gangs: BTreeMap::new(),
         }
@@ -321,6 +324,37 @@ impl<'w> Room<'w> {
         picked
     }
 
+    /// Nodes for tasks of a head, one entry a task, for as many as there is room now;
+    /// takes nothing.
+    pub fn some_places(
+        &mut self,
+        order: &Order<'_>,
+        head: &Head,
+        inside: Option<&dyn Fn(&Node) -> bool>,
+    ) -> Vec<NodeId> {
+        let work = Work {
+            leaf: head.leaf,
+            cost: order.cost(head),
+        };
+        let needs = self.world.classes().needs(head.class);
+        let size = self.world.classes().gang(head.class).size as usize;
+        if size > 1 {
+            // What failed may have done so beside others of the gang.
+            self.failed.remove(&head.class);
+        }
+        let mut found = Vec::new();
+        while found.len() < size
+            && let Ok(node) = self.pick(order, &work, head.class, inside)
+        {
+            found.push(self.take(needs, head.leaf, node));
+        }
+        for found in found.iter().rev() {
+            self.give(found);
+            self.failed.remove(&head.class);
+        }
+        found.iter().map(|found| found.node).collect()
+    }
+
     /// True if there is room for a head now.
     pub fn has_room_for(&mut self, order: &Order<'_>, head: &Head) -> bool {
         self.probe(order, head.leaf, head.class).is_ok()
@@ -388,15 +422,19 @@ impl<'w> Room<'w> {
 
     /// What those hold on a node who were told to end.
     pub fn leaving(&self, node: &Node) -> Resources {
-        let mut leaving = Resources::ZERO;
-        for task in &node.tasks {
-            let job = &self.world.jobs()[&task.job];
-            let active = &job.tasks.active[&task.index];
-            if active.is_stopping() || self.victims.contains(task) {
-                leaving += &active.takes_up(job.resources_of(task.index));
-            }
+        match self.preempted.get(&node.id) {
+            None => node.leaving,
+            Some(preempted) => node.leaving.plus(preempted),
         }
-        leaving
+    }
+
+    /// A task loses its place.
+    pub fn preempt(&mut self, task: TaskId, node: NodeId) {
+        if self.victims.insert(task) {
+            let job = &self.world.jobs()[&task.job];
+            let takes_up = job.tasks.active[&task.index].takes_up(job.resources_of(task.index));
+            *self.preempted.entry(node).or_default() += &takes_up;
+        }
     }
 
     /// Keeps room on a node; what is being freed there for others stays kept as well.

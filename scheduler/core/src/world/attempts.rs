@@ -35,8 +35,10 @@ impl World {
         self.check_limits(placements)?;
         self.check_bounds(placements)?;
         self.check_preemptions(preemptions)?;
+        self.check_hour(preemptions)?;
         self.check_reservations(reservations.unwrap_or_default())?;
         let mut effects = Vec::new();
+        self.preempted.add(self.now, preemptions.len() as u32);
         for Preemption { task, by } in preemptions {
             self.stop(*task, StopWhy::Preempted { by: *by }, &mut effects);
         }
@@ -122,14 +124,16 @@ impl World {
                 task: *task,
                 why: why.into(),
             };
-            let job = self.find_job(task.job)?;
-            self.find_job(*by)?;
+            let (job, by) = (self.find_job(task.job)?, self.find_job(*by)?);
             let active = job.tasks.active.get(&task.index);
             if active.is_none_or(Active::is_stopping) || !seen.insert(*task) {
                 return Err(refuse("it holds no place that it could lose"));
             }
             if !job.spec.preemptible {
                 return Err(refuse("it is not preemptible"));
+            }
+            if job.queue == by.queue && job.spec.priority_class >= by.spec.priority_class {
+                return Err(refuse("only a higher class of its queue takes its place"));
             }
             let whole = |index: u32| {
                 let job = task.job;
@@ -140,6 +144,26 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// No more are preempted within an hour than the policy allows.
+    fn check_hour(&self, preemptions: &[Preemption]) -> Result<(), Rejected> {
+        match preemptions.first() {
+            Some(first) if preemptions.len() as u64 > self.preemptions_left(self.now) => {
+                Err(Rejected::Unplaceable {
+                    task: first.task,
+                    why: "as many were preempted within an hour as may be".into(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// So many tasks may be preempted at a time, by the bounds of a round and an hour.
+    pub fn preemptions_left(&self, now: TimeMs) -> u64 {
+        let most = u64::from(self.policy.preemptions_per_hour_max);
+        let left = most.saturating_sub(self.preempted.count(now));
+        left.min(self.policy.preemptions_per_round_max.into())
     }
 
     /// Of a gang that does not hold its places yet, all get one or none; the others of
@@ -218,7 +242,7 @@ impl World {
         let Placement { task, node, .. } = *placement;
         let job = &self.jobs[&task.job];
         let needs = job.needs_of(task.index);
-        let (resources, leaf, fixed) = (needs.resources, job.queue, !job.spec.preemptible);
+        let (resources, leaf) = (needs.resources, job.queue);
         let apart = self.apart(needs, &self.nodes[node.index()]);
         let kernel = self.nodes[node.index()].kernel;
         let attempt = job.next_attempt(task.index);
@@ -248,7 +272,7 @@ impl World {
             };
             job.tasks.active.insert(task.index, active);
         });
-        self.hold(leaf, &resources, fixed, true);
+        self.hold(task, true);
         self.count_user(task.job, 1, 0);
         if self
             .kernels
@@ -408,10 +432,8 @@ impl World {
     }
 
     fn free_place(&mut self, task: TaskId, active: &Active) {
-        let job = &self.jobs[&task.job];
-        let resources = *job.resources_of(task.index);
-        let (leaf, fixed) = (job.queue, !job.spec.preemptible);
-        self.hold(leaf, &resources, fixed, false);
+        let resources = *self.jobs[&task.job].resources_of(task.index);
+        self.hold(task, false);
         self.count_user(task.job, -1, 0);
         if self.kernels.close(active.kernel, active.is_alone()) {
             self.touch_kernel(active.kernel);
@@ -420,6 +442,9 @@ impl World {
         let takes_up = active.takes_up(&resources);
         let node = &mut self.nodes[active.node.index()];
         node.held -= &takes_up;
+        if active.is_stopping() {
+            node.leaving -= &takes_up;
+        }
         node.running -= 1;
         node.tasks.remove(&task);
         let at = node.site;

@@ -213,6 +213,10 @@ impl World {
             self.leaving.insert(task);
         }
         if !told {
+            let job = &self.jobs[&task.job];
+            let active = &job.tasks.active[&task.index];
+            let takes_up = active.takes_up(job.resources_of(task.index));
+            self.nodes[node.index()].leaving += &takes_up;
             let lease = self.lease(task, attempt);
             let site = self.nodes[node.index()].site;
             effects.push(Effect::Stop { site, lease });

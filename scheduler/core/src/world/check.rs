@@ -16,7 +16,9 @@ struct Sums {
     held: Resources,
     held_fixed: Resources,
     running: u64,
+    running_of: [u64; 3],
     queued: u64,
+    queued_of: [u64; 3],
     waiting: u64,
 }
 
@@ -170,8 +172,11 @@ impl World {
                 if !job.spec.preemptible {
                     entry.held_fixed += &held;
                 }
+                let rank = job.spec.priority_class.index();
                 entry.running += active as u64;
+                entry.running_of[rank] += active as u64;
                 entry.queued += job.tasks.queued.len();
+                entry.queued_of[rank] += job.tasks.queued.len();
                 entry.waiting += job.tasks.waiting();
             }
             for (class, tasks) in job.ready_altered() {
@@ -195,7 +200,9 @@ impl World {
                 held: queue.held,
                 held_fixed: queue.held_fixed,
                 running: queue.running,
+                running_of: queue.running_of,
                 queued: queue.queued,
+                queued_of: queue.queued_of,
                 waiting: queue.waiting,
             };
             let expected = sums.remove(&queue.id).unwrap_or_default();
@@ -219,13 +226,18 @@ impl World {
     /// No node is oversubscribed, unless its capacity shrank under what runs;
     /// nodes' and sites' sums are those of the open attempts.
     fn check_places(&self) {
-        let mut held: BTreeMap<_, (Resources, u32, BTreeSet<TaskId>)> = BTreeMap::new();
+        type Held = (Resources, Resources, u32, BTreeSet<TaskId>);
+        let mut held: BTreeMap<_, Held> = BTreeMap::new();
         let mut reserved = vec![0; self.sites.len()];
         for (job, index, active) in self.jobs.values().flat_map(active_of) {
             let entry = held.entry(active.node).or_default();
-            entry.0 += &active.takes_up(job.resources_of(index));
-            entry.1 += 1;
-            entry.2.insert(TaskId { job: job.id, index });
+            let takes_up = active.takes_up(job.resources_of(index));
+            entry.0 += &takes_up;
+            if active.is_stopping() {
+                entry.1 += &takes_up;
+            }
+            entry.2 += 1;
+            entry.3.insert(TaskId { job: job.id, index });
             reserved[self.node(active.node).site.index()] += active.reserved_micro_eur;
         }
         let mut sites = vec![(Resources::ZERO, 0); self.sites.len()];
@@ -233,7 +245,7 @@ impl World {
         for node in &self.nodes {
             let expected = held.remove(&node.id).unwrap_or_default();
             assert_eq!(
-                (node.held, node.running, node.tasks.clone()),
+                (node.held, node.leaving, node.running, node.tasks.clone()),
                 expected,
                 "{}: held",
                 node.report.name

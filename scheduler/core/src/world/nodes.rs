@@ -134,6 +134,7 @@ impl World {
             kernel: KernelId::UNKNOWN,
             present: true,
             held: Resources::ZERO,
+            leaving: Resources::ZERO,
             running: 0,
             tasks: BTreeSet::new(),
             health: Health::default(),

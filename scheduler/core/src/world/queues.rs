@@ -3,7 +3,7 @@
 use super::World;
 use crate::effect::Effect;
 use crate::event::QueueChange;
-use crate::ids::{ClassId, JobId, QueueId};
+use crate::ids::{ClassId, JobId, QueueId, TaskId};
 use crate::job::{Job, Ready};
 use crate::queue::{PendingJob, QueueSpec, check_spec};
 use crate::rejected::Rejected;
@@ -67,6 +67,7 @@ impl World {
     pub(super) fn with_queued<R>(&mut self, id: JobId, change: impl FnOnce(&mut Job) -> R) -> R {
         let job = self.job_mut(id);
         let (leaf, class) = (job.queue, job.class);
+        let rank = job.spec.priority_class.index();
         let (queued, waited, ready) = (job.tasks.queued.len(), job.tasks.waiting(), job.ready());
         let altered = job.ready_altered();
         let before = job.pending();
@@ -79,6 +80,7 @@ impl World {
             for queue in self.path(leaf) {
                 let queue = self.queues.queue_mut(queue);
                 queue.queued = queue.queued + now_queued - queued;
+                queue.queued_of[rank] = queue.queued_of[rank] + now_queued - queued;
                 queue.waiting = queue.waiting + waiting - waited;
             }
             self.count_user(id, 0, waiting as i64 - waited as i64);
@@ -155,22 +157,29 @@ impl World {
         }
     }
 
-    /// One more task of a leaf holds `resources`, or one fewer; `fixed` if nothing may
-    /// preempt it.
-    pub(super) fn hold(&mut self, leaf: QueueId, resources: &Resources, fixed: bool, taken: bool) {
-        let fixed = if fixed { *resources } else { Resources::ZERO };
+    /// One more task of a job holds a place, or one fewer.
+    pub(super) fn hold(&mut self, task: TaskId, taken: bool) {
+        let job = &self.jobs[&task.job];
+        let (leaf, resources) = (job.queue, *job.resources_of(task.index));
+        let fixed = match job.spec.preemptible {
+            true => Resources::ZERO,
+            false => resources,
+        };
+        let rank = job.spec.priority_class.index();
         let now = self.now;
         for id in self.path(leaf) {
             let queue = self.queues.queue_mut(id);
             queue.usage.count(&queue.held, now);
             if taken {
-                queue.held += resources;
+                queue.held += &resources;
                 queue.held_fixed += &fixed;
                 queue.running += 1;
+                queue.running_of[rank] += 1;
             } else {
-                queue.held -= resources;
+                queue.held -= &resources;
                 queue.held_fixed -= &fixed;
                 queue.running -= 1;
+                queue.running_of[rank] -= 1;
             }
         }
     }

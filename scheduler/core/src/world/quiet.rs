@@ -8,6 +8,7 @@
 
 use super::World;
 use crate::event::Event;
+use crate::ids::QueueId;
 use crate::queue::Queue;
 use crate::time::TimeMs;
 
@@ -27,7 +28,8 @@ impl World {
     /// A round has just decided nothing; at `edge` what it saw of reservations changes.
     pub(crate) fn fall_quiet(&mut self, edge: Option<TimeMs>) {
         let mut until = edge.map_or(self.step_end, |edge| edge.min(self.step_end));
-        if let Some(edge) = self.next_preemptible() {
+        let edges = [self.next_preemptible(), self.preempted.falls_at(self.now)];
+        for edge in edges.into_iter().flatten() {
             until = until.min(edge);
         }
         for site in &self.sites {
@@ -56,11 +58,12 @@ impl World {
         timer.into_iter().chain(self.quiet.until).min()
     }
 
-    /// When the next of those that run may be preempted; asked only where a guarantee
-    /// could want it.
+    /// When the next of those that run may be preempted; asked only where a guarantee or
+    /// a higher class could want it.
     fn next_preemptible(&self) -> Option<TimeMs> {
         let guaranteed = |queue: &Queue| !queue.spec.guarantee.is_zero();
-        if !self.queues.iter().any(guaranteed) {
+        let outranked = self.queues.queue(QueueId::ROOT).may_be_outranked();
+        if !outranked && !self.queues.iter().any(guaranteed) {
             return None;
         }
         let active = self.jobs.values().flat_map(|job| job.tasks.active.values());

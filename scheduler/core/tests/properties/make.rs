@@ -9,7 +9,7 @@ use jeroboam_core::queue::QueueSpec;
 use jeroboam_core::resources::Resources;
 use jeroboam_core::site::{Closing, Contract, NodeReport, Part, SiteSpec};
 use jeroboam_core::spec::{
-    After, By, Coe, Ends, FailureClass, JobSpec, Needs, OnLostContact, RetryRule,
+    After, By, Coe, Ends, FailureClass, JobSpec, Needs, OnLostContact, PriorityClass, RetryRule,
 };
 use jeroboam_core::time::{HOUR_MS, TimeMs};
 
@@ -172,6 +172,7 @@ fn job(position: usize, job: &JobAct) -> JobSpec {
         command: vec!["true".into()],
         env: BTreeMap::new(),
         image: String::new(),
+        priority_class: PriorityClass::ALL[usize::from(job.after) % 3],
         priority: i32::from(job.priority),
         needs: Needs {
             resources: Resources::of(

@@ -6,7 +6,7 @@ use jeroboam_core::policy::Policy;
 use jeroboam_core::queue::Limit;
 use jeroboam_core::resources::{CPU, GPU, MEMORY, Resources};
 use jeroboam_core::site::NodeReport;
-use jeroboam_core::spec::JobSpec;
+use jeroboam_core::spec::{JobSpec, PriorityClass};
 
 use crate::dice::Dice;
 use crate::make;
@@ -23,6 +23,7 @@ pub struct Taste {
     pub limits: bool,
     /// Some work asks to be kept apart.
     pub tenants: bool,
+    pub classes: bool,
 }
 
 impl Taste {
@@ -35,6 +36,7 @@ impl Taste {
             guarantees: dice.percent(80),
             limits: dice.percent(40),
             tenants: false,
+            classes: dice.aside(1).percent(50),
         }
     }
 
@@ -42,6 +44,7 @@ impl Taste {
     pub fn of_tenants(dice: &mut Dice) -> Self {
         Taste {
             tenants: true,
+            classes: false,
             ..Taste::by(dice)
         }
     }
@@ -54,6 +57,7 @@ pub fn policy(dice: &mut Dice) -> Policy {
         preempt_after_ms: 0,
         placements_per_round_max: dice.pick(&[3, 1_000, 1_000]),
         preemptions_per_round_max: dice.pick(&[8, 1_000, 1_000]),
+        preemptions_per_hour_max: dice.aside(2).pick(&[6, 100_000, 100_000, 100_000]),
         ..Policy::default()
     }
 }
@@ -146,6 +150,9 @@ pub fn job(dice: &mut Dice, taste: Taste) -> JobSpec {
     if taste.tenants {
         let levels = [Isolation::Shared, Isolation::Sandbox, Isolation::Kernel];
         job.needs.isolation = dice.pick(&levels);
+    }
+    if taste.classes {
+        job.priority_class = dice.aside(3).pick(&PriorityClass::ALL);
     }
     job.preemptible = !(taste.fixed && dice.percent(30));
     if taste.gangs && count > 1 && dice.percent(35) {

@@ -1,5 +1,6 @@
 //! Rule 7 read slowly: is there any list of victims, in any order, that a job of a queue
-//! below its guarantee might have taken and did not?
+//! below its guarantee, or of a higher class than others of its queue, might have taken
+//! and did not?
 
 use jeroboam_core::ids::{JobId, QueueId};
 use jeroboam_core::job::Job;
@@ -13,6 +14,14 @@ use crate::verdict::{Unit, units};
 pub const FINE: u32 = FINE_BITS;
 /// Lists of more victims are not looked for.
 const VICTIMS_MAX: usize = 3;
+
+/// By which rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Right {
+    A,
+    AOrB,
+    Class,
+}
 
 /// The state at rest: nobody is on the way out.
 pub struct Claims<'w> {
@@ -43,7 +52,7 @@ impl<'w> Claims<'w> {
             // Where free room will do it waits for that, behind a reservation.
             !reserved
                 && ready.tasks >= u64::from(ready.size)
-                && self.has_claim(job)
+                && (self.has_claim(job) || self.world.outranks_running(job))
                 && !self.makes_room(job, &[])
         });
         let mut found = waiting.map(|job| (job.id, self.list_for(job)));
@@ -56,9 +65,10 @@ impl<'w> Claims<'w> {
             let unit = &self.units[*unit];
             let queue = &self.world.queues().queue(unit.leaf).spec.name;
             format!(
-                "{} ({} tasks) of `{queue}`",
+                "{} ({} tasks, {}) of `{queue}`",
                 unit.tasks[0].0,
-                unit.tasks.len()
+                unit.tasks.len(),
+                unit.class.name(),
             )
         };
         list.iter().map(tell).collect::<Vec<_>>().join(", ")
@@ -95,10 +105,10 @@ impl<'w> Claims<'w> {
         } else {
             1
         };
-        for only_a in [true, false] {
+        for right in [Right::A, Right::AOrB, Right::Class] {
             for most in 1..=most {
                 let mut list = Vec::new();
-                if self.extend(job, &open, only_a, most, &mut list) {
+                if self.extend(job, &open, right, most, &mut list) {
                     return Some(list);
                 }
             }
@@ -111,31 +121,40 @@ impl<'w> Claims<'w> {
         &self,
         job: &Job,
         open: &[usize],
-        only_a: bool,
+        right: Right,
         most: usize,
         list: &mut Vec<usize>,
     ) -> bool {
         if list.len() == most {
             return self.makes_room(job, list)
-                && self.keeps_all(job, list)
+                && self.keeps_all(job, list, right)
                 && self.is_needed(job, list)
-                && self.leaves_guarantees(job, list);
+                && (right == Right::Class || self.leaves_guarantees(job, list));
         }
         for unit in open {
             if list.contains(unit) {
                 continue;
             }
-            let allowed =
-                self.allows_a(job, list, *unit) || (!only_a && self.allows_b(job, list, *unit));
+            let allowed = match right {
+                Right::A => self.allows_a(job, list, *unit),
+                Right::AOrB => self.allows_a(job, list, *unit) || self.allows_b(job, list, *unit),
+                Right::Class => self.is_outranked(job, *unit),
+            };
             if allowed {
                 list.push(*unit);
-                if self.extend(job, open, only_a, most, list) {
+                if self.extend(job, open, right, most, list) {
                     return true;
                 }
                 list.pop();
             }
         }
         false
+    }
+
+    fn is_outranked(&self, job: &Job, unit: usize) -> bool {
+        let victim = &self.units[unit];
+        let lower = victim.class < job.spec.priority_class;
+        self.world.policy().preempt_by_class && victim.leaf == job.queue && lower
     }
 
     /// Who goes by A leaves its queues their guarantees, whoever goes besides.
@@ -232,7 +251,11 @@ impl<'w> Claims<'w> {
     }
 
     /// Limits above the job, and the guarantees of the queues above job and victims.
-    fn keeps_all(&self, job: &Job, list: &[usize]) -> bool {
+    fn keeps_all(&self, job: &Job, list: &[usize], right: Right) -> bool {
+        let tasks = list.iter().map(|unit| self.units[*unit].tasks.len() as u64);
+        if tasks.sum::<u64>() > self.world.preemptions_left(self.world.now()) {
+            return false;
+        }
         let cost = self.cost(job);
         // Exempt only if the victims all fall under B, one after the other.
         let all_b = (0..list.len()).all(|n| self.allows_b(job, &list[..n], list[n]));
@@ -243,7 +266,7 @@ impl<'w> Claims<'w> {
                 let before = (queue.held[d] << FINE).min(self.guarantee(id, d));
                 after[d] << FINE >= before
             };
-            all_b || (0..DIMENSIONS).all(kept)
+            right == Right::Class || all_b || (0..DIMENSIONS).all(kept)
         }) && !self.limited(job, list)
     }
 }

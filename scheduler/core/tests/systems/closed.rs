@@ -77,7 +77,7 @@ pub fn to_rest(system: &mut System) -> Rest {
     if let Some((job, list)) = claims.missed() {
         let state = verdict::tell(&system.world, system.now);
         panic!(
-            "{job} is below its guarantee and might preempt {}\n{state}",
+            "{job} is below its guarantee, or outranks others, and might preempt {}\n{state}",
             claims.tell(&list)
         );
     }

@@ -176,7 +176,7 @@ impl Life<'_> {
             if let Some((job, list)) = claims.missed() {
                 let state = verdict::tell(&self.system.world, now);
                 panic!(
-                    "{job} is below its guarantee and might preempt {}\n{state}",
+                    "{job} is below its guarantee, or outranks others, and might preempt {}\n{state}",
                     claims.tell(&list)
                 );
             }

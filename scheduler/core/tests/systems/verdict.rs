@@ -9,6 +9,7 @@ use jeroboam_core::job::Job;
 use jeroboam_core::resources::{DIMENSIONS, Resources};
 use jeroboam_core::round::Plan;
 use jeroboam_core::site::Node;
+use jeroboam_core::spec::PriorityClass;
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::world::World;
 
@@ -174,6 +175,7 @@ pub struct Unit {
     pub leaf: QueueId,
     pub cost: Resources,
     pub open: bool,
+    pub class: PriorityClass,
     /// Queues of its path that were beyond their guarantee with it, in start order.
     pub beyond: Vec<QueueId>,
 }
@@ -222,6 +224,7 @@ pub fn units(
             leaf: job.queue,
             cost,
             open: job.spec.preemptible && now - granted >= world.policy().preempt_after_ms,
+            class: job.spec.priority_class,
             beyond,
         }
     };
@@ -273,11 +276,12 @@ pub fn tell(world: &World, now: TimeMs) -> String {
             })
             .collect();
         told.push(format!(
-            "{} of `{queue}` {:?} min {} each {} priority {}{} walltime {} m: queued {}, active {active:?}",
+            "{} of `{queue}` {:?} min {} each {} {} priority {}{} walltime {} m: queued {}, active {active:?}",
             job.id,
             job.spec.needs.isolation,
             job.spec.min,
             some(&job.resources().0),
+            job.spec.priority_class.name(),
             job.spec.priority,
             if job.spec.preemptible { "" } else { " fixed" },
             job.spec.needs.walltime_ms / 60_000,

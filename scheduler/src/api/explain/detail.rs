@@ -37,7 +37,9 @@ pub(super) fn add(
                 job.needs_of(job.tasks.queued.first().unwrap_or_default()),
             )
             .map(|found| shortage::text(world, &found)),
-        WaitingReason::Refused(Refusal::Busy) => below_guarantee(world, job),
+        WaitingReason::Refused(Refusal::Busy) => {
+            below_guarantee(world, job).or_else(|| outranked(world, job))
+        }
         WaitingReason::Gang => Some(gang(world, now, job)),
         WaitingReason::RunningMax => {
             let max = job.spec.running_max.unwrap_or(0);
@@ -196,6 +198,16 @@ fn below_guarantee(world: &World, job: &Job) -> Option<String> {
         of(policy, d, queue.spec.guarantee[d]),
         Span(policy.preempt_after_ms)
     ))
+}
+
+/// Lower classes of its queue run, and keep their places for a time.
+fn outranked(world: &World, job: &Job) -> Option<String> {
+    world.outranks_running(job).then(|| {
+        format!(
+            "lower classes of its queue run; the place of a preemptible task of them is taken once it has run for {}",
+            Span(world.policy().preempt_after_ms)
+        )
+    })
 }
 
 /// Who holds what nothing may take away, beyond its own guarantee.

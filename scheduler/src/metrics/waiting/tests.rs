@@ -5,7 +5,7 @@ use jeroboam_core::policy::Policy;
 use jeroboam_core::queue::QueueSpec;
 use jeroboam_core::resources::Resources;
 use jeroboam_core::site::{NodeReport, SPEED_REFERENCE_MILLI, SiteSpec};
-use jeroboam_core::spec::{BatchSpec, Coe, JobSpec, Needs, OnLostContact};
+use jeroboam_core::spec::{BatchSpec, Coe, JobSpec, Needs, OnLostContact, PriorityClass};
 
 fn job(name: &str, count: u32) -> JobSpec {
     JobSpec {
@@ -14,6 +14,7 @@ fn job(name: &str, count: u32) -> JobSpec {
         command: vec!["true".into()],
         env: BTreeMap::new(),
         image: String::new(),
+        priority_class: PriorityClass::Normal,
         priority: 0,
         needs: Needs {
             resources: Resources::of(1_000, 1, 0, 0),

@@ -12,13 +12,12 @@ use crate::time::TimeMs;
 
 impl Order<'_> {
     /// The first queue above work that would hold more than its limit, if it held what
-    /// it holds in `net` and has reserved, and the work.
-    pub fn limited_by(&self, work: &Work, net: &[Resources]) -> Option<QueueId> {
+    /// it holds and has reserved, less what would be `gone`, and the work.
+    pub fn limited_by(&self, work: &Work, gone: impl Fn(QueueId) -> Resources) -> Option<QueueId> {
         let queues = self.world.queues();
         queues.path(work.leaf).find(|id| {
-            let change = self.net[id.index()].minus(&net[id.index()]);
             let charged = self.charged[id.index()].minus(&self.leaving[id.index()]);
-            let with = charged.minus(&change).plus(&work.cost);
+            let with = charged.minus(&gone(*id)).plus(&work.cost);
             queues.queue(*id).spec.limit.exceeded(&with, &work.cost)
         })
     }
