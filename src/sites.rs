@@ -1,5 +1,6 @@
 //! `jero sites`, `jero site` and `jero nodes`: where work can run.
 
+mod downtime;
 mod node;
 mod nodes;
 
@@ -14,7 +15,9 @@ use crate::client::{Remote, Scheduler};
 use crate::failure::Failure;
 use crate::output::{self, Amounts, Output};
 use crate::queues::Reason;
+use downtime::Declared;
 
+pub use downtime::Downtime;
 pub use node::{NodeVerb, node};
 pub use nodes::{NodesArgs, nodes};
 
@@ -47,6 +50,9 @@ pub enum Verb {
     Drain(Change),
     /// Puts a cordoned or draining site back into use
     Resume(Change),
+    /// Declares, lists or takes back times in which nothing runs there
+    #[command(subcommand)]
+    Downtime(Downtime),
 }
 
 /// A site and why it is changed.
@@ -82,6 +88,7 @@ struct Site {
     draining: String,
     closed_until: Option<Instant>,
     clusters_closed: BTreeMap<String, String>,
+    downtimes: Vec<Declared>,
     quarantined: String,
     quarantined_until: Option<Instant>,
     nodes: u32,
@@ -125,6 +132,7 @@ impl Site {
             draining: site.draining,
             closed_until: output::moment(site.closed_until_ms),
             clusters_closed: site.clusters_closed.into_iter().collect(),
+            downtimes: site.downtimes.into_iter().map(Declared::of).collect(),
             quarantined: site.quarantined,
             quarantined_until: output::moment(site.quarantined_until_ms),
             nodes: site.nodes,
@@ -141,6 +149,12 @@ impl Site {
     fn until(&self) -> String {
         let until = self.closed_until.map(|until| format!(" until {until}"));
         until.unwrap_or_default()
+    }
+
+    /// When the next downtime begins; nothing where there is none.
+    fn next_downtime(&self) -> String {
+        let next = self.downtimes.first().and_then(Declared::begins);
+        next.map(|from| from.to_string()).unwrap_or_default()
     }
 
     /// One word, and the reason where there is one.
@@ -184,6 +198,7 @@ async fn fetch(args: &Args, name: String) -> Result<Vec<Site>, Failure> {
 pub async fn one(verb: Verb) -> Result<(), Failure> {
     let (verb, change) = match verb {
         Verb::Show { name, common } => return show(name, &common).await,
+        Verb::Downtime(verb) => return downtime::downtime(verb).await,
         Verb::Cordon(change) => (WireVerb::Cordon, change),
         Verb::Drain(change) => (WireVerb::Drain, change),
         Verb::Resume(change) => (WireVerb::Resume, change),
@@ -232,13 +247,14 @@ fn table(sites: &[Site]) -> String {
             site.renewed
                 .map(|Instant(ms)| output::ago(ms))
                 .unwrap_or_default(),
+            site.next_downtime(),
             output::core_hours(site.core_ms),
             output::euros(site.cost_micro_eur),
         ]
     });
     let headings = [
-        "site", "kind", "state", ">nodes", ">cpu", ">memory", ">running", "renewed", ">core-h",
-        ">euros",
+        "site", "kind", "state", ">nodes", ">cpu", ">memory", ">running", "renewed", "downtime",
+        ">core-h", ">euros",
     ];
     output::table(&headings, rows.collect())
 }
@@ -297,6 +313,13 @@ fn facts(site: &Site) -> String {
         ("quarantined", quarantined),
         ("nodes in quarantine", nodes_quarantined),
         ("clusters", clusters.join(", ")),
+        (
+            "next downtime",
+            site.downtimes
+                .first()
+                .map(Declared::text)
+                .unwrap_or_default(),
+        ),
         ("capacity", site.capacity.text()),
         ("held", site.held.text()),
         ("running", site.running.to_string()),

@@ -13,7 +13,7 @@ use jeroboam_core::ids::{JobId, LeaseId, NodeId, QueueId, TaskId};
 use jeroboam_core::job::{AttemptEnd, Outcome};
 use jeroboam_core::queue::QueueSpec;
 use jeroboam_core::rejected::Rejected;
-use jeroboam_core::site::{NodeReport, SPEED_REFERENCE_MILLI, SiteSpec};
+use jeroboam_core::site::{NodeReport, Part, SPEED_REFERENCE_MILLI, SiteSpec};
 use jeroboam_core::spec::{Avoided, BatchSpec, Coe, JobSpec, Needs};
 use jeroboam_core::time::TimeMs;
 use jeroboam_core::usage::STEP_MS;
@@ -73,6 +73,7 @@ impl Built {
             }
         }
         built.set_bounds(found)?;
+        built.declare_downtimes(found)?;
         built.world.move_on(built.now);
         Some(built)
     }
@@ -215,6 +216,34 @@ impl Built {
             self.apply(self.now, &event, at, found)?;
         }
         Some(())
+    }
+
+    /// Downtimes of nodes, to which what runs already does not have to keep.
+    fn declare_downtimes(&mut self, found: &mut Found) -> Option<()> {
+        let later = |ms: i64| self.now + (ms - self.state.now_ms);
+        let event = |(position, node): (usize, &super::state::Node)| {
+            let (from, until) = node.downtime?;
+            let known = &self.world.nodes()[position];
+            let event = Event::DowntimeDeclared {
+                site: self.world.site(known.site).spec.name.clone(),
+                part: Part::Node(node.name.clone()),
+                from: later(from),
+                until: later(until),
+                reason: "plan".to_owned(),
+                by: "plan".to_owned(),
+            };
+            Some((node.at, event))
+        };
+        let events: Vec<(At, Event)> = self
+            .state
+            .nodes
+            .iter()
+            .enumerate()
+            .filter_map(event)
+            .collect();
+        events
+            .into_iter()
+            .try_for_each(|(at, event)| self.apply(self.now, &event, at, found))
     }
 
     /// Ends those who were told to: what is preempted in one round is gone in the next.

@@ -18,7 +18,7 @@ use crate::batch_file::nearest;
 use crate::batch_file::tree::{At, Node as Tree, Value};
 
 const STATE_FIELDS: [&str; 5] = ["now", "policy", "nodes", "queues", "jobs"];
-const NODE_FIELDS: [&str; 9] = [
+const NODE_FIELDS: [&str; 10] = [
     "name",
     "site",
     "cluster",
@@ -28,6 +28,7 @@ const NODE_FIELDS: [&str; 9] = [
     "kernel",
     "runtimes",
     "used_by",
+    "downtime",
 ];
 const QUEUE_FIELDS: [&str; 9] = [
     "name",
@@ -70,6 +71,8 @@ pub struct Node {
     pub runtimes: Vec<Runtime>,
     /// Queues that have used its kernel, as far as there are such queues.
     pub used_by: Vec<(At, usize)>,
+    /// From and until when nothing is to run there.
+    pub downtime: Option<(i64, i64)>,
 }
 
 /// A queue of the file.
@@ -291,7 +294,23 @@ fn read_node(node: &Tree, policy: &Policy, found: &mut Found) -> Option<Node> {
         used_by: Vec::new(),
         labels,
         name,
+        downtime: read_downtime(&fields, found),
     })
+}
+
+/// `{from: SECONDS, until: SECONDS}`.
+fn read_downtime(fields: &Fields<'_>, found: &mut Found) -> Option<(i64, i64)> {
+    let node = fields.take("downtime")?;
+    let fields = Fields::of(node, "a downtime", &["from", "until"], found)?;
+    let (Some(from), Some(until)) = (fields.take("from"), fields.take("until")) else {
+        found.say(
+            node.at,
+            "this downtime lacks an end",
+            "write {from: SECONDS, until: SECONDS}",
+        );
+        return None;
+    };
+    Some((seconds_ms(from, found)?, seconds_ms(until, found)?))
 }
 
 fn read_queues(entries: &[Tree], policy: &Policy, found: &mut Found) -> Vec<Queue> {

@@ -282,6 +282,15 @@ pub fn sites() -> Vec<v1::SiteStatus> {
         held: resources(4_500, 1_536),
         running: 4,
         agent_version: "0.1.0".into(),
+        downtimes: vec![v1::Downtime {
+            id: 3,
+            cluster: "batch".into(),
+            from_ms: MORNING_MS,
+            until_ms: MORNING_MS + 3_600_000,
+            reason: "new switches".into(),
+            by: "olga".into(),
+            ..Default::default()
+        }],
         ..Default::default()
     };
     let contract = v1::Contract {

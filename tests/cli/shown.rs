@@ -6,7 +6,7 @@ use crate::peer::Peer;
 use crate::{batch_file, big, run, told};
 
 /// Every verb that prints JSON.
-const PRINTING: [&[&str]; 23] = [
+const PRINTING: [&[&str]; 24] = [
     &["submit", "batch.yaml"],
     &["batches"],
     &["batches", "--finished"],
@@ -27,6 +27,7 @@ const PRINTING: [&[&str]; 23] = [
     &["queue", "uncordon", "cms"],
     &["sites"],
     &["site", "show", "meyrin"],
+    &["site", "downtime", "list", "meyrin"],
     &["site", "drain", "meyrin", "--reason", "new switches"],
     &["nodes"],
     &["nodes", "--site", "meyrin"],
@@ -250,9 +251,9 @@ fn tables() {
         exit 2
     "#]].assert_eq(&queues);
     expect![[r#"
-        SITE        KIND    STATE                            NODES      CPU         MEMORY  RUNNING  RENEWED               CORE-H  EUROS
-        meyrin      owned   up                                  40  4.5/320  1.5GiB/640GiB        4  2026-03-01T08:00:00Z    0.00
-        cloud-west  leased  draining: the contract ends�[2J      0      0/0          0B/0B        0                          0.00
+        SITE        KIND    STATE                            NODES      CPU         MEMORY  RUNNING  RENEWED               DOWNTIME              CORE-H  EUROS
+        meyrin      owned   up                                  40  4.5/320  1.5GiB/640GiB        4  2026-03-01T08:00:00Z  2026-03-01T08:00:00Z    0.00
+        cloud-west  leased  draining: the contract ends�[2J      0      0/0          0B/0B        0                                                0.00
         exit 0
     "#]].assert_eq(&jero(&["sites"]));
     expect![[r#"

@@ -196,6 +196,9 @@ fn site(site: &jeroboam_core::site::Site, world: &World) -> String {
     parts.extend(
         (site.unknown_leases > 0).then(|| format!("{} unknown leases", site.unknown_leases)),
     );
+    for downtime in &site.downtimes {
+        parts.push(format!("downtime {} of {:?}", downtime.id, downtime.part));
+    }
     parts.push(format!("{} running", site.running));
     if site.spec.contract.is_some() {
         let spent = MicroEuro(site.cost_micro_eur);

@@ -25,6 +25,18 @@ impl Runner {
             "cordon" => self.close(line, Some(Closing::Cordon)),
             "drain" => self.close(line, Some(Closing::Drain)),
             "resume" => self.close(line, None),
+            "downtime" => Event::DowntimeDeclared {
+                site: name(),
+                part: part(line),
+                from: self.now + line.span_ms(line.or("from", "0s")),
+                until: self.now + line.span_ms(line.or("until", "1h")),
+                reason: line.or("reason", "works").to_string(),
+                by: "olga".into(),
+            },
+            "no-downtime" => Event::DowntimeRemoved {
+                site: name(),
+                id: line.parse(line.word(2)),
+            },
             "expire" => Event::LeasesExpired { site: name() },
             "restart" => Event::Started {
                 term: self.world.term() + 1,
@@ -80,11 +92,7 @@ impl Runner {
     }
 
     fn close(&self, line: &Words<'_>, how: Option<Closing>) -> Event {
-        let part = match (line.option("node"), line.option("cluster")) {
-            (Some(node), _) => Part::Node(node.to_string()),
-            (None, Some(cluster)) => Part::Cluster(cluster.to_string()),
-            (None, None) => Part::Site,
-        };
+        let part = part(line);
         Event::PartClosed {
             site: line.word(1).to_string(),
             part,
@@ -217,6 +225,15 @@ impl Runner {
 fn submitters(line: &Words<'_>) -> Option<BTreeSet<String>> {
     let names = line.option("submitters")?;
     Some(names.split(',').map(str::to_string).collect())
+}
+
+/// All of a site, or what `node=` or `cluster=` names.
+fn part(line: &Words<'_>) -> Part {
+    match (line.option("node"), line.option("cluster")) {
+        (Some(node), _) => Part::Node(node.to_string()),
+        (None, Some(cluster)) => Part::Cluster(cluster.to_string()),
+        (None, None) => Part::Site,
+    }
 }
 
 /// How many tasks at most.

@@ -171,6 +171,28 @@ pub enum Event {
         /// When it opens by itself.
         until: Option<TimeMs>,
     },
+    /// A time in which nothing is to run at a site or a part of it.
+    DowntimeDeclared {
+        /// Name of the site.
+        site: String,
+        /// All of it, or what.
+        part: Part,
+        /// Everything that starts has to have ended before.
+        from: TimeMs,
+        /// When it is over.
+        until: TimeMs,
+        /// In words.
+        reason: String,
+        /// Who did it.
+        by: String,
+    },
+    /// A declared downtime does not take place, or is over earlier.
+    DowntimeRemoved {
+        /// Name of the site.
+        site: String,
+        /// Which.
+        id: u32,
+    },
 }
 
 /// What changes in a queue; `None` leaves as it is.

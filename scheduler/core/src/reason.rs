@@ -25,6 +25,8 @@ pub enum Refusal {
     SiteClosed,
     /// The engine takes nothing new on this node, or the node is gone.
     NodeClosed,
+    /// A declared downtime is under way, or begins before the task must have ended.
+    Downtime,
     /// It fails whatever it starts: nothing new for a time.
     NodeQuarantined,
     /// The site fails whatever it starts, or no grants yet after a restore from backup.
@@ -222,7 +224,7 @@ impl WaitingReason {
 
 impl Refusal {
     /// Every cause there is, farthest from a yes first.
-    pub const ALL: [Refusal; 17] = [
+    pub const ALL: [Refusal; 18] = [
         Refusal::SiteUnwanted,
         Refusal::CoeMissing,
         Refusal::LabelsUnmatched,
@@ -233,6 +235,7 @@ impl Refusal {
         Refusal::ContractBudget,
         Refusal::SiteClosed,
         Refusal::NodeClosed,
+        Refusal::Downtime,
         Refusal::NodeQuarantined,
         Refusal::SiteQuarantined,
         Refusal::SiteDisconnected,
@@ -255,6 +258,7 @@ impl Refusal {
             Refusal::ContractBudget => "contract-budget",
             Refusal::SiteClosed => "site-closed",
             Refusal::NodeClosed => "node-closed",
+            Refusal::Downtime => "downtime",
             Refusal::NodeQuarantined => "node-quarantined",
             Refusal::SiteQuarantined => "site-quarantined",
             Refusal::SiteDisconnected => "site-disconnected",
@@ -285,6 +289,9 @@ impl Refusal {
             }
             Refusal::SiteClosed => "every matching site is cordoned, draining or withdrawn",
             Refusal::NodeClosed => "every matching node takes nothing new",
+            Refusal::Downtime => {
+                "matching nodes are in a declared downtime, or the walltime limit does not fit before one"
+            }
             Refusal::NodeQuarantined => {
                 "every matching node fails whatever it starts, and gets nothing for a time"
             }
@@ -322,6 +329,9 @@ impl Refusal {
             }
             Refusal::NodeClosed => {
                 "`jero nodes` shows who closed it and why (`jero node resume SITE/NODE` opens it), or make it schedulable at its site"
+            }
+            Refusal::Downtime => {
+                "shorten `walltime`, or wait until it is over; `jero site downtime list SITE` shows when"
             }
             Refusal::NodeQuarantined => {
                 "mend it and `jero node resume SITE/NODE`, or wait; `jero nodes` shows why and until when"

@@ -98,7 +98,32 @@ pub struct Site {
     /// After a restore from backup nobody knows who has used the kernels that it reports;
     /// until its first full report.
     pub kernels_doubted: bool,
+    /// Those to come and under way, by when they begin.
+    pub downtimes: Vec<Downtime>,
+    /// Of the next one.
+    pub next_downtime: u32,
 }
+
+/// Nothing runs, by its walltime limit, at a part of a site for a time that was declared
+/// before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Downtime {
+    /// Of this site; not used again.
+    pub id: u32,
+    /// All of the site, a cluster or a node.
+    pub part: Part,
+    /// Everything that starts has to have ended before.
+    pub from: TimeMs,
+    /// It is over, and forgotten.
+    pub until: TimeMs,
+    /// In the words of whoever declared it.
+    pub reason: String,
+    /// Who did.
+    pub by: String,
+}
+
+/// Declared downtimes of one site, at most.
+pub const DOWNTIMES_MAX: usize = 100;
 
 /// Why a site, a cluster or a node takes nothing new.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -237,6 +262,8 @@ impl Site {
             health: Health::default(),
             closed_clusters: BTreeMap::new(),
             kernels_doubted: false,
+            downtimes: Vec::new(),
+            next_downtime: 1,
         }
     }
 
@@ -246,11 +273,30 @@ impl Site {
         node.closed.as_ref().or_else(cluster)
     }
 
+    /// The downtimes of a node: its own, its cluster's and its site's.
+    pub fn downtimes_of<'s>(&'s self, node: &'s Node) -> impl Iterator<Item = &'s Downtime> {
+        let of_node = |downtime: &&Downtime| match &downtime.part {
+            Part::Site => true,
+            Part::Cluster(name) => *name == node.report.cluster,
+            Part::Node(name) => *name == node.report.name,
+        };
+        self.downtimes.iter().filter(of_node)
+    }
+
+    /// True while a node is in a downtime.
+    pub fn is_down(&self, node: &Node, now: TimeMs) -> bool {
+        !self.downtimes.is_empty()
+            && self
+                .downtimes_of(node)
+                .any(|downtime| (downtime.from..downtime.until).contains(&now))
+    }
+
     /// True while a node's free capacity counts in the shares, if its site's does.
-    pub fn counts_node(&self, node: &Node) -> bool {
+    pub fn counts_node(&self, node: &Node, now: TimeMs) -> bool {
         let cluster = self.closed_clusters.get(&node.report.cluster);
         let mut closed = node.closed.iter().chain(cluster);
-        node.present && !closed.any(|closed| closed.how == Closing::Drain)
+        let drained = closed.any(|closed| closed.how == Closing::Drain);
+        node.present && !drained && !self.is_down(node, now)
     }
 
     /// True while its free capacity counts in the shares.

@@ -16,6 +16,7 @@ mod by_hand;
 mod check;
 mod closing;
 mod dependencies;
+mod downtimes;
 mod health;
 mod jobs;
 pub mod largest;
@@ -43,7 +44,7 @@ use crate::queue::QueueTree;
 use crate::rejected::Rejected;
 use crate::reservation::Reservation;
 use crate::resources::{EXTENDED, Resources};
-use crate::site::{Closed, Node, Part, Site};
+use crate::site::{Closed, Downtime, Node, Part, Site};
 use crate::soonest::Soonest;
 use crate::spec::{JobSpec, SharedSpecs};
 use crate::time::TimeMs;
@@ -112,6 +113,8 @@ enum Timer {
     Wake(JobId),
     /// Tasks of a job may go back to where they failed, if nothing else takes them.
     Relent(JobId),
+    /// A downtime is over.
+    Downtime(SiteId),
 }
 
 impl World {
@@ -201,6 +204,25 @@ impl World {
                 });
                 self.close_part(site, part, closed)
             }
+            Event::DowntimeDeclared {
+                site,
+                part,
+                from,
+                until,
+                reason,
+                by,
+            } => {
+                let downtime = Downtime {
+                    id: 0,
+                    part: part.clone(),
+                    from: *from,
+                    until: *until,
+                    reason: reason.clone(),
+                    by: by.clone(),
+                };
+                self.declare_downtime(site, downtime)
+            }
+            Event::DowntimeRemoved { site, id } => self.remove_downtime(site, *id),
         }
     }
 
@@ -288,6 +310,7 @@ impl World {
                 Timer::Open(site, part) => self.open_part(site, &part),
                 Timer::Wake(job) => self.wake_tasks(job, at),
                 Timer::Relent(job) => self.relent(job, at),
+                Timer::Downtime(site) => self.end_downtimes(site, at),
             }
         }
     }

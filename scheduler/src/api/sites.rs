@@ -50,6 +50,9 @@ impl ClientApi {
     ) -> Result<v1::SiteStatus, Status> {
         self.rights.check_operator(&caller)?;
         let how = match request.verb() {
+            Verb::AddDowntime | Verb::RemoveDowntime => {
+                return self.change_downtimes(&caller, request).await;
+            }
             Verb::Cordon => Some(Closing::Cordon),
             Verb::Drain => Some(Closing::Drain),
             Verb::Resume => None,
@@ -58,19 +61,11 @@ impl ClientApi {
                 return Err(rejected(&Rejected::invalid(
                     "verb",
                     what,
-                    "use cordon, drain or resume",
+                    "use cordon, drain, resume, or add or remove a downtime",
                 )));
             }
         };
-        let length = request.reason.chars().count();
-        if length > REASON_CHARS_MAX {
-            return Err(rejected(&Rejected::bounds(
-                "reason (characters)",
-                length as u64,
-                0,
-                REASON_CHARS_MAX as u64,
-            )));
-        }
+        check_reason(&request.reason)?;
         let part = part(&request)?;
         let until = (request.until_ms != 0).then_some(TimeMs(request.until_ms));
         let v1::SetSiteRequest { name, reason, .. } = request;
@@ -87,12 +82,47 @@ impl ClientApi {
             .apply(closed, |_| ())
             .await
             .map_err(unavailable)?;
+        self.changed(name).await
+    }
+
+    /// A site as it is after a change.
+    async fn changed(&self, name: String) -> Result<v1::SiteStatus, Status> {
         let listed = self.sites(v1::ListSitesRequest { name }).await?;
         listed
             .sites
             .into_iter()
             .next()
             .ok_or_else(|| Status::internal("the site was changed and is not there"))
+    }
+
+    async fn change_downtimes(
+        &self,
+        caller: &Caller,
+        request: v1::SetSiteRequest,
+    ) -> Result<v1::SiteStatus, Status> {
+        check_reason(&request.reason)?;
+        let part = part(&request)?;
+        let site = request.name.clone();
+        let event = match request.verb() {
+            Verb::RemoveDowntime => Event::DowntimeRemoved {
+                site,
+                id: request.downtime,
+            },
+            _ => Event::DowntimeDeclared {
+                site,
+                part,
+                from: TimeMs(request.from_ms),
+                until: TimeMs(request.until_ms),
+                reason: request.reason,
+                by: caller.to_string(),
+            },
+        };
+        tracing::info!(%caller, ?event, "a downtime is declared or taken back");
+        self.driver
+            .apply(event, |_| ())
+            .await
+            .map_err(unavailable)?;
+        self.changed(request.name).await
     }
 
     pub(super) async fn nodes(
@@ -104,6 +134,20 @@ impl ClientApi {
         let looked: Result<_, Rejected> = self.driver.read(look).await.map_err(unavailable)?;
         looked.map_err(|cause| rejected(&cause))
     }
+}
+
+fn check_reason(reason: &str) -> Result<(), Status> {
+    let length = reason.chars().count();
+    if length <= REASON_CHARS_MAX {
+        return Ok(());
+    }
+    let max = REASON_CHARS_MAX as u64;
+    Err(rejected(&Rejected::bounds(
+        "reason (characters)",
+        length as u64,
+        0,
+        max,
+    )))
 }
 
 /// What of the site is meant.

@@ -8,7 +8,7 @@ use jeroboam_core::isolation::{Runtime, Tenancy};
 use jeroboam_core::queue::{TaskBounds, UserTasks};
 use jeroboam_core::resources::Resources;
 use jeroboam_core::round::share::Shares;
-use jeroboam_core::site::{Closed, Closing, Contract, Node, Site};
+use jeroboam_core::site::{Closed, Closing, Contract, Downtime, Node, Part, Site};
 use jeroboam_core::world::World;
 use jeroboam_proto::v1;
 use std::collections::BTreeSet;
@@ -146,6 +146,7 @@ pub fn site(state: &State, site: &Site) -> v1::SiteStatus {
             .iter()
             .map(|(name, closed)| (name.clone(), cluster_closed(closed)))
             .collect(),
+        downtimes: site.downtimes.iter().map(downtime).collect(),
     }
 }
 
@@ -199,6 +200,23 @@ fn contract(contract: &Contract) -> v1::Contract {
         end_ms: contract.end.0,
         price_micro_eur_per_core_hour: contract.price_micro_eur_per_core_hour,
         budget_micro_eur: contract.budget_micro_eur.unwrap_or(0),
+    }
+}
+
+fn downtime(downtime: &Downtime) -> v1::Downtime {
+    let (node, cluster) = match &downtime.part {
+        Part::Site => (String::new(), String::new()),
+        Part::Cluster(name) => (String::new(), name.clone()),
+        Part::Node(name) => (name.clone(), String::new()),
+    };
+    v1::Downtime {
+        id: downtime.id,
+        node,
+        cluster,
+        from_ms: downtime.from.0,
+        until_ms: downtime.until.0,
+        reason: downtime.reason.clone(),
+        by: downtime.by.clone(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Which nodes are alike: cells, their shapes and their blocks.
 //!
 //! A cell is the nodes of one site with the same engine, labels, taints, runtimes and nearly
-//! the same capacity, where work asks to be kept apart also the same use of their kernels; at a leased site also of the same speed, which the contract's
-//! window and price depend on. Labels that tell most nodes apart (a host name) would
+//! the same capacity, where work asks to be kept apart also the same use of their kernels;
+//! at a leased site, or where there are declared downtimes, also of the same speed, which
+//! says when a task ends, and with the same downtimes. Labels that tell most nodes apart (a host name) would
 //! make a cell of every node: such keys are *spread*, left out of the cells and
 //! looked up node by node for the few classes that ask for them.
 //!
@@ -17,6 +18,7 @@ use crate::isolation::{Runtime, Tenancy};
 use crate::resources::Resources;
 use crate::site::NodeReport;
 use crate::spec::{Coe, Taint};
+use crate::time::TimeMs;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Nodes that are alike.
@@ -24,8 +26,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Cell {
     pub(super) site: SiteId,
     pub(super) shape: u32,
-    /// The site has a contract.
-    pub(super) leased: bool,
+    /// The site has a contract, or its nodes have downtimes: it matters when a task ends.
+    pub(super) timed: bool,
     /// What the site's price adds to a score.
     pub(super) price: u32,
     key: Key,
@@ -49,6 +51,8 @@ struct Key {
     /// Counts how often the site's price changed.
     edition: u32,
     speed_milli: i64,
+    /// Number of the downtimes of its nodes.
+    windows: u32,
     kind: u32,
     shape: u32,
 }
@@ -58,7 +62,9 @@ struct Key {
 pub(super) struct Standing {
     pub(super) site: SiteId,
     pub(super) edition: u32,
-    pub(super) leased: bool,
+    pub(super) timed: bool,
+    /// As [`Cells::windows`] says.
+    pub(super) windows: u32,
     pub(super) price: u32,
 }
 
@@ -78,6 +84,7 @@ pub(super) struct Cells {
     kinds: Kinds,
     kinds_count: u32,
     free_blocks: Vec<u32>,
+    windows: BTreeMap<Vec<(TimeMs, TimeMs)>, u32>,
     /// Keys of labels that tell most nodes apart.
     pub(super) spread: BTreeSet<String>,
     /// The policy's weight of kernels.
@@ -108,7 +115,8 @@ impl Cells {
         let key = Key {
             site: standing.site,
             edition: standing.edition,
-            speed_milli: if standing.leased {
+            windows: standing.windows,
+            speed_milli: if standing.timed {
                 report.speed_milli
             } else {
                 0
@@ -124,7 +132,7 @@ impl Cells {
         self.cells.push(Cell {
             site: standing.site,
             shape,
-            leased: standing.leased,
+            timed: standing.timed,
             price: standing.price,
             key,
             blocks: Vec::new(),
@@ -132,6 +140,15 @@ impl Cells {
             nodes: 0,
         });
         cell
+    }
+
+    /// The number of these downtimes; 0 for none.
+    pub(super) fn windows(&mut self, windows: Vec<(TimeMs, TimeMs)>) -> u32 {
+        if windows.is_empty() {
+            return 0;
+        }
+        let next = self.windows.len() as u32 + 1;
+        *self.windows.entry(windows).or_insert(next)
     }
 
     /// Gives a node a seat: its place among all lanes.

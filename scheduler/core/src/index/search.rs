@@ -6,7 +6,7 @@ use super::memo::{Admission, Memo, key};
 use super::minima::NONE;
 use super::{MEMOS_BYTES_MAX, Mark, NodeIndex};
 use crate::ids::{ClassId, NodeId};
-use crate::round::feasible::{contract_refusal, kind_refusal, site_refusal};
+use crate::round::feasible::{contract_refusal, downtime_refusal, kind_refusal, site_refusal};
 use crate::round::score::score_left;
 use crate::spec::Needs;
 use crate::time::TimeMs;
@@ -33,14 +33,15 @@ impl Admission for Gate<'_> {
         if site_refusal(self.now, site).is_some() {
             return false;
         }
-        if !cells.cells[cell as usize].leased {
+        if !cells.cells[cell as usize].timed {
             return true;
         }
-        // All nodes of a leased cell have one speed.
+        // All nodes of such a cell have one speed and the same downtimes.
         cells.any_node(cell).is_some_and(|node| {
             let taken = self.sites[site.id.index()].taken_micro_eur;
             let node = self.world.node(NodeId(node));
             contract_refusal(self.world, self.now, taken, needs, node).is_none()
+                && downtime_refusal(self.world, self.now, needs, node).is_none()
         })
     }
 }

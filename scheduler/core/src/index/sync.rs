@@ -127,10 +127,14 @@ impl NodeIndex {
         }
         if touched == Touched::Report {
             let site = world.site(node.site);
+            let downtimes = site.downtimes_of(node);
+            let windows = downtimes.map(|downtime| (downtime.from, downtime.until));
+            let windows = self.cells.windows(windows.collect());
             let standing = Standing {
                 site: site.id,
                 edition: self.sites[site.id.index()].edition,
-                leased: site.spec.contract.is_some(),
+                timed: site.spec.contract.is_some() || windows > 0,
+                windows,
                 price: (world.policy().score_price * price_milli_eur(site)) as u32,
             };
             let tenancy = self.isolating.then(|| {

@@ -5,7 +5,7 @@ use crate::ids::{KernelId, QueueId, SiteId, TaskId};
 use crate::isolation::{Choice, Tenancy, choose, is_missing};
 use crate::reason::Refusal;
 use crate::resources::Resources;
-use crate::site::{BUDGET_MICRO_EUR_MAX, Node, NodeReport, Site};
+use crate::site::{BUDGET_MICRO_EUR_MAX, Downtime, Node, NodeReport, Site};
 use crate::sparse::Sparse;
 use crate::spec::Needs;
 use crate::time::TimeMs;
@@ -133,6 +133,7 @@ pub fn refusal(
     match_refusal(needs, &amounts, site, node)
         .or_else(|| contract_refusal(world, now, taken_micro_eur, needs, node))
         .or_else(|| closed_refusal(now, site, node))
+        .or_else(|| downtime_refusal(world, now, needs, node))
         .or_else(|| {
             let avoided = needs.avoids(&site.spec.name, &node.report.name);
             avoided.then_some(Refusal::FailedThere)
@@ -199,6 +200,33 @@ pub(crate) fn contract_refusal(
     let committed = site.cost_micro_eur + site.cost_reserved_micro_eur + taken_micro_eur;
     let with_this = committed.saturating_add(worst_cost_micro_eur(world, needs, node));
     (with_this > budget).then_some(Refusal::ContractBudget)
+}
+
+/// Nothing starts that may still run when a declared downtime of its node begins, nor
+/// during one.
+pub(crate) fn downtime_refusal(
+    world: &World,
+    now: TimeMs,
+    needs: &Needs,
+    node: &Node,
+) -> Option<Refusal> {
+    let site = world.site(node.site);
+    if site.downtimes.is_empty() {
+        return None;
+    }
+    let end = now + longest_ms(world, needs, node);
+    let mut downtimes = site.downtimes_of(node);
+    let meets = |downtime: &Downtime| now < downtime.until && end > downtime.from;
+    downtimes.any(meets).then_some(Refusal::Downtime)
+}
+
+/// True if a task that starts on a node at a time has to end before its contract does, and
+/// before a downtime begins.
+pub fn ends_in_time(world: &World, at: TimeMs, needs: &Needs, node: &Node) -> bool {
+    let contract = world.site(node.site).spec.contract;
+    let end = at + longest_ms(world, needs, node);
+    contract.is_none_or(|contract| end <= contract.end)
+        && downtime_refusal(world, at, needs, node).is_none()
 }
 
 fn closed_refusal(now: TimeMs, site: &Site, node: &Node) -> Option<Refusal> {

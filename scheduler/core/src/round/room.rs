@@ -1,7 +1,9 @@
 //! Where there is room now: the World's nodes, less what the round has taken, less what
 //! it keeps for reservations.
 
-use super::feasible::{Taken, Took, latest_end, longest_ms, refusal, takes_tasks, will_take};
+use super::feasible::{
+    Taken, Took, ends_in_time, latest_end, longest_ms, refusal, takes_tasks, will_take,
+};
 use super::order::{Head, Order};
 use super::score::{best_node, score};
 use crate::ids::{ClassId, JobId, NodeId, QueueId, TaskId};
@@ -119,7 +121,7 @@ impl<'w> Room<'w> {
         for node in self.world.nodes() {
             let site = self.world.site(node.site);
             let open = takes_tasks(site, node) && site.closed.is_none();
-            let open = open && site.health.quarantine.is_none();
+            let open = open && site.health.quarantine.is_none() && !site.is_down(node, self.now);
             if open && site.counts(self.now) {
                 free += &self.taken.free(node).larger(&Resources::ZERO);
             }
@@ -540,9 +542,10 @@ impl<'w> Room<'w> {
         }
         let need = whole(needs, &node.report).times(tasks);
         let from = self.taken_until(needs, node);
+        let in_time = |at| ends_in_time(self.world, at, needs, node).then_some(at);
         let mut free = self.taken.free(node);
         if need.fits_in(&free) {
-            return Some(from);
+            return in_time(from);
         }
         if !need.fits_in(&node.report.capacity) {
             return None;
@@ -550,7 +553,7 @@ impl<'w> Room<'w> {
         for (end, resources) in self.ends(node) {
             free += &resources;
             if need.fits_in(&free) {
-                return Some(end.max(from));
+                return in_time(end.max(from));
             }
         }
         None

@@ -383,7 +383,7 @@ fn pool(world: &World, now: TimeMs) -> Resources {
     let mut pool = Resources::ZERO;
     for node in world.nodes() {
         let site = world.site(node.site);
-        if site.counts_node(node) && site.counts(now) {
+        if site.counts_node(node, now) && site.counts(now) {
             pool += &node.report.capacity;
         } else {
             pool += &node.held;

@@ -335,6 +335,9 @@ impl World {
         );
         let rings = |at, timer| assert!(self.timers.contains(&(at, timer)), "no timer at {at:?}");
         for site in &self.sites {
+            for downtime in &site.downtimes {
+                rings(downtime.until, Timer::Downtime(site.id));
+            }
             if let Some(quarantine) = site.health.quarantine {
                 rings(quarantine.until, Timer::Site(site.id));
             }

@@ -36,7 +36,7 @@ impl World {
         self.set_closed(site, part, None);
     }
 
-    fn check_part(
+    pub(super) fn check_part(
         &self,
         site: &str,
         part: &Part,
@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    fn nodes_of_cluster(&self, site: SiteId, cluster: &str) -> Vec<NodeId> {
+    pub(super) fn nodes_of_cluster(&self, site: SiteId, cluster: &str) -> Vec<NodeId> {
         let nodes = self.site(site).nodes.values().copied();
         nodes
             .filter(|id| self.node(*id).report.cluster == cluster)

@@ -41,6 +41,14 @@ impl Life {
                 by: String::new(),
             });
             let known = self.world.find_site(name).unwrap();
+            let downtimes: Vec<u32> = known.downtimes.iter().map(|downtime| downtime.id).collect();
+            for id in downtimes {
+                self.must(Event::DowntimeRemoved {
+                    site: name.into(),
+                    id,
+                });
+            }
+            let known = self.world.find_site(name).unwrap();
             let clusters = known.closed_clusters.keys().cloned().map(Part::Cluster);
             let nodes = known.nodes.keys().cloned().map(Part::Node);
             for part in clusters.chain(nodes).collect::<Vec<_>>() {

@@ -55,7 +55,19 @@ pub fn site_event(name: &str, what: u8, number: u8) -> Event {
     };
     let node = || Part::Node(format!("{name}-{}", number % 4));
     let how = [None, Some(Closing::Cordon), Some(Closing::Drain)][usize::from(number) % 3];
-    match what % 10 {
+    match what % 13 {
+        10 | 11 => Event::DowntimeDeclared {
+            site: name.into(),
+            part: [Part::Site, Part::Cluster("c".into()), node()][usize::from(number) % 3].clone(),
+            from: START + i64::from(number / 2) * HOUR_MS / 10,
+            until: START + i64::from(number) * HOUR_MS / 10 + 1,
+            reason: "why".into(),
+            by: "who".into(),
+        },
+        12 => Event::DowntimeRemoved {
+            site: name.into(),
+            id: u32::from(number % 4),
+        },
         6 | 7 => close_part(node(), how),
         8 => close_part(Part::Cluster("c".into()), how),
         9 => close_part(Part::Site, how),
