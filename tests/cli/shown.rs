@@ -133,14 +133,15 @@ fn tables() {
         exit 0
     "#]].assert_eq(&jero(&["job", "job-17"]));
     expect![[r#"
-        task            job-17[3]
-        state           queued
-        waits because   no node has 64GiB of memory free
-        would run if    ask for at most 32GiB, or wait
-        position        12 of all that wait
-        room kept on    n1 at meyrin (2 tasks)
-        starts by       2026-03-01T08:00:00Z
-        leaving for it  job-21[3]
+        task             job-17[3]
+        state            queued
+        waits because    no node has 64GiB of memory free
+        would run if     ask for at most 32GiB, or wait
+        position         12 of all that wait
+        room kept on     n1 at meyrin (2 tasks)
+        predicted start  2026-03-01T07:50:00Z
+        starts by        2026-03-01T08:00:00Z
+        leaving for it   job-21[3]
 
         SITE    NODES  REFUSE IT BECAUSE
         meyrin     40  no node has 64GiB of memory free
