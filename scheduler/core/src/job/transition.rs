@@ -57,6 +57,7 @@ pub fn after_attempt(
             past.preempted = past.preempted.saturating_add(1);
             return match outcome {
                 Outcome::Exit(0) => Next::Succeeded,
+                Outcome::NotRun => Next::Queued,
                 _ if spec.restartable => Next::Queued,
                 _ => Next::Failed(FailedReason::Preempted),
             };
@@ -66,6 +67,7 @@ pub fn after_attempt(
         } => {
             return match outcome {
                 Outcome::Exit(0) => Next::Succeeded,
+                Outcome::NotRun => Next::Queued,
                 _ if spec.restartable => Next::Queued,
                 _ => Next::Failed(FailedReason::Lost),
             };

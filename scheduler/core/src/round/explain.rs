@@ -5,7 +5,7 @@ use super::feasible::{Taken, refusal};
 use super::order::{Head, Order, is_about};
 use super::room::Room;
 use super::share::fine;
-use crate::ids::{ClassId, QueueId, SiteId, TaskId};
+use crate::ids::{ClassId, JobId, QueueId, SiteId, TaskId};
 use crate::job::Job;
 use crate::policy::Discipline;
 use crate::queue::Queue;
@@ -16,7 +16,7 @@ use crate::resources::{DIMENSIONS, Resources};
 use crate::spec::Needs;
 use crate::time::TimeMs;
 use crate::world::World;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All there is to say about a queued task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,8 +127,11 @@ fn ahead(world: &World, job: &Job, index: u32) -> u64 {
         .flat_map(|queue| queue.pending.values())
         .flat_map(|pending| &pending.jobs)
         .filter(|other| **other < mine);
+    // A job with altered tasks is listed once for each of their classes.
+    let earlier: BTreeSet<JobId> = earlier.map(|other| other.job).collect();
     let others: u64 = earlier
-        .map(|other| world.jobs()[&other.job].tasks.queued.len())
+        .iter()
+        .map(|other| world.jobs()[other].tasks.queued.len())
         .sum();
     let own = job
         .tasks

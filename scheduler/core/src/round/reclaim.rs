@@ -29,10 +29,12 @@ pub use running::Running;
 
 use super::Round;
 use super::barrier::Work;
+use super::feasible::will_take;
 use super::order::Head;
 use super::reserve::Booking;
 use super::room::{Group, group_of};
 use crate::event::Preemption;
+use crate::isolation::whole;
 use crate::reservation::{Place, Reservation};
 use crate::resources::Resources;
 use crate::spec::{PriorityClass, Within};
@@ -146,13 +148,17 @@ impl Round<'_> {
         groups.map(ground).collect()
     }
 
-    /// The groups in which a gang would fit if they were empty, the largest first.
+    /// The groups in which a gang would fit if the nodes that would take it were empty, the
+    /// largest first.
     fn groups(&self, head: &Head, within: &Within) -> Vec<Group> {
         let classes = self.world.classes();
-        let each = &classes.needs(head.class).resources;
+        let needs = classes.needs(head.class);
         let mut groups: BTreeMap<Group, i64> = BTreeMap::new();
         for node in self.world.nodes() {
-            if let Some(group) = group_of(node, within) {
+            if let Some(group) = group_of(node, within)
+                && will_take(self.world, self.now, &self.room.taken, needs, node)
+            {
+                let each = whole(needs, &node.report);
                 *groups.entry(group).or_default() += each.times_in(&node.report.capacity);
             }
         }

@@ -4,7 +4,7 @@
 //! as any other place would take it, at once or once something has ended there; that is
 //! asked every [`crate::policy::Policy::avoid_ms`] while it waits, and where there is none it forgets
 //! where it failed. Each job has [`CLASSES_MAX`] kinds of altered tasks at most; beyond
-//! it, a task that failed may go back at once.
+//! it, a task that failed goes again as it was.
 
 use super::{Timer, World};
 use crate::ids::{ClassId, JobId, NodeId, TaskId};
@@ -58,12 +58,14 @@ impl World {
             return;
         }
         let mut needs = job.needs_of(task.index).clone();
+        let bounded = job.tasks.altered.len() < CLASSES_MAX;
         if rule.grows()
+            && bounded
             && let Some(grown) = self.grown_mib(rule, &needs)
         {
             needs.resources[MEMORY] = grown;
         }
-        if (rule.avoid_node || rule.change_site) && job.tasks.altered.len() < CLASSES_MAX {
+        if (rule.avoid_node || rule.change_site) && bounded {
             let node = self.node(node);
             let site = &self.site(node.site).spec.name;
             let mut avoided = (*needs.avoided).clone();

@@ -36,6 +36,7 @@ impl World {
             let contract = site.spec.contract;
             let edges = contract.map(|contract| [contract.start, contract.end]);
             let edges = edges.into_iter().flatten().chain([site.quarantined_until]);
+            let edges = edges.chain(site.downtimes.iter().map(|downtime| downtime.from));
             for edge in edges.filter(|edge| *edge > self.now) {
                 until = until.min(edge);
             }

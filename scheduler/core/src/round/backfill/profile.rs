@@ -6,6 +6,7 @@
 
 use super::timeline::{Ask, Timeline};
 use crate::ids::{ClassId, NodeId};
+use crate::isolation::whole;
 use crate::reservation::{Place, Reservation};
 use crate::resources::GPU;
 use crate::round::feasible::{longest_ms, will_take};
@@ -119,7 +120,9 @@ impl<'w> Profile<'w> {
             return 0;
         }
         if at <= self.now && !self.is_reserved(node.id) {
-            return needs.resources.times_in(&room.free(node.id)).min(most);
+            return whole(needs, &node.report)
+                .times_in(&room.free(node.id))
+                .min(most);
         }
         let ask = self.ask(needs, node.id);
         self.line(room, node.id).places(&ask, at, most)
@@ -260,9 +263,10 @@ impl<'w> Profile<'w> {
     }
 
     fn ask(&self, needs: &Needs, node: NodeId) -> Ask {
+        let node = self.world.node(node);
         Ask {
-            need: needs.resources,
-            span_ms: longest_ms(self.world, needs, self.world.node(node)).max(1),
+            need: whole(needs, &node.report),
+            span_ms: longest_ms(self.world, needs, node).max(1),
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Running {
 pub struct Unit {
     pub tasks: Tasks,
     pub each: Resources,
+    /// What its tasks take up on their nodes besides; empty where none does.
+    overheads: Vec<Resources>,
     pub work: Work,
     pub class: PriorityClass,
     /// It may be preempted, has had its place for long enough, and this round has not
@@ -154,8 +156,18 @@ fn unit(
         Some(index) => Tasks::One(place(index)),
         None => Tasks::Gang(job.tasks.gang.iter().map(place).collect()),
     };
-    // A gang's tasks are alike.
+    // A gang's tasks are alike, but for the runtimes that their nodes offer.
     let each = *job.resources_of(tasks.all()[0].0.index);
+    let active = |task: &TaskId| &job.tasks.active[&task.index];
+    let apart = tasks
+        .all()
+        .iter()
+        .any(|(task, _)| active(task).apart.is_some());
+    let overhead = |(task, _): &(TaskId, NodeId)| active(task).takes_up(&Resources::ZERO);
+    let overheads = match apart {
+        true => tasks.all().iter().map(overhead).collect(),
+        false => Vec::new(),
+    };
     let cost = each.times(tasks.all().len() as i64);
     let pool = &order.shares().pool;
     let mut beyond = 0;
@@ -168,6 +180,7 @@ fn unit(
     }
     Unit {
         each,
+        overheads,
         work: Work {
             leaf: job.queue,
             cost,
@@ -194,9 +207,18 @@ impl Unit {
         self.beyond.trailing_ones() as usize >= levels
     }
 
-    /// What it holds on a node.
+    /// What each of its nodes would have more without it.
+    pub fn frees(&self) -> impl Iterator<Item = (NodeId, Resources)> {
+        let tasks = self.tasks.all().iter().enumerate();
+        tasks.map(|(position, (_, node))| match self.overheads.get(position) {
+            None => (*node, self.each),
+            Some(overhead) => (*node, self.each.plus(overhead)),
+        })
+    }
+
+    /// What a node would have more without it.
     pub fn on(&self, node: NodeId) -> Resources {
-        let tasks = self.tasks.all().iter().filter(|(_, at)| *at == node);
-        self.each.times(tasks.count() as i64)
+        let here = self.frees().filter(|(at, _)| *at == node);
+        here.fold(Resources::ZERO, |sum, (_, amount)| sum.plus(&amount))
     }
 }

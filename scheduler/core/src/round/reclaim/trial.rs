@@ -67,8 +67,8 @@ impl Trial {
     /// One more victim.
     pub fn add(&mut self, queues: &QueueTree, position: usize, unit: &Unit) {
         self.shift(queues, unit, true);
-        for (_, node) in unit.tasks.all() {
-            *self.freed.entry(*node).or_default() += &unit.each;
+        for (node, amount) in unit.frees() {
+            *self.freed.entry(node).or_default() += &amount;
         }
         self.victims.push(position);
     }
