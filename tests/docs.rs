@@ -6,6 +6,7 @@
 //! named without its ending.
 #![allow(clippy::unwrap_used, reason = "a test's surprise is its failure")]
 
+use jeroboam_core::reason::WaitingReason;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -65,6 +66,27 @@ fn the_readme_quotes_its_example_as_it_is() {
     assert!(
         readme.contains(&quoted),
         "README.md does not have:\n{quoted}"
+    );
+}
+
+#[test]
+fn every_waiting_reason_stands_in_the_table() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let commands = fs::read_to_string(root.join("docs/commands.md")).unwrap();
+    let row = |reason: WaitingReason| {
+        format!(
+            "| `{}` | {} | {} |",
+            reason.code(),
+            reason.text(),
+            reason.remedy()
+        )
+    };
+    let rows = WaitingReason::all().map(row);
+    let missing: Vec<String> = rows.filter(|row| !commands.contains(row.as_str())).collect();
+    assert!(
+        missing.is_empty(),
+        "docs/commands.md does not have:\n{}",
+        missing.join("\n")
     );
 }
 
