@@ -82,7 +82,9 @@ fn every_waiting_reason_stands_in_the_table() {
         )
     };
     let rows = WaitingReason::all().map(row);
-    let missing: Vec<String> = rows.filter(|row| !commands.contains(row.as_str())).collect();
+    let missing: Vec<String> = rows
+        .filter(|row| !commands.contains(row.as_str()))
+        .collect();
     assert!(
         missing.is_empty(),
         "docs/commands.md does not have:\n{}",
