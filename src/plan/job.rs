@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jeroboam_core::isolation::Isolation;
-use jeroboam_core::policy::Policy;
+use jeroboam_core::policy::{Discipline, Policy};
 use jeroboam_core::resources::Resources;
 use jeroboam_core::spec::{PriorityClass, TASKS_PER_BATCH_MAX, Taint, WALLTIME_MAX_MS, Within};
 
@@ -295,8 +295,12 @@ fn read_times(
         Some(node) => read_places(node, known, found)?,
         None => Vec::new(),
     };
-    // A place of unknown age is old enough to be taken away.
-    let old_ms = known.now_ms - known.policy.preempt_after_ms;
+    // Under the fair order a place of unknown age is old enough to be taken away. The
+    // others take none away, and go by the time that is left.
+    let old_ms = match known.policy.order {
+        Discipline::Fair => known.now_ms - known.policy.preempt_after_ms,
+        Discipline::Fifo | Discipline::Easy | Discipline::Conservative => known.now_ms,
+    };
     let first_ms = places.iter().map(|place| place.2.unwrap_or(old_ms)).min();
     let any_old = places.iter().any(|place| place.2.is_none());
     let stated_ms = stated_ms.map(|ms| if any_old { ms.min(old_ms) } else { ms });

@@ -60,6 +60,22 @@ fn a_start_is_predicted_on_the_files_clock() {
     .assert_eq(&predicted("k"));
 }
 
+#[test]
+fn under_the_orders_of_one_line_a_place_without_since_has_all_its_time_left() {
+    let state = r#"
+policy: {order: easy, grace_ms: 0}
+nodes: [{name: n, resources: {cpu: 4}}]
+queues: [{name: q}]
+jobs:
+  - {name: runs, queue: q, resources: {cpu: 3}, running: [n], walltime: 100}
+  - {name: wide, queue: q, resources: {cpu: 4}}
+  - {name: short, queue: q, resources: {cpu: 1}, walltime: 50}
+"#;
+    let tasks = &json(state, 1)["tasks"];
+    assert_eq!(tasks[1]["predicted_start"], 100);
+    assert_eq!(tasks[2]["state"], "placed");
+}
+
 fn example() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/plan/drf.yaml");
     std::fs::read_to_string(path).unwrap()
