@@ -201,7 +201,7 @@ pub fn seconds_ms(node: &Tree, found: &mut Found) -> Option<i64> {
     let thousandths: Option<i64> = format!("{decimals:0<3}").parse().ok();
     let read = seconds
         .zip(thousandths)
-        .filter(|(s, _)| s.abs() <= SECONDS_MAX);
+        .filter(|(s, _)| (-SECONDS_MAX..=SECONDS_MAX).contains(s));
     let Some((seconds, thousandths)) = read else {
         let what = format!("`{text}` is not a number of seconds");
         found.say(

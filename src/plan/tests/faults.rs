@@ -303,3 +303,16 @@ fn queues_go_by_the_names_of_the_file() {
               do: lower the guarantee, or raise the limit"#]],
     );
 }
+
+#[test]
+fn moments_beyond_all_numbers_are_no_seconds() {
+    check(
+        "now: -9223372036854775808",
+        1,
+        expect![[r#"
+            state.yaml:1:6: `-9223372036854775808` is not a number of seconds
+                 1 | now: -9223372036854775808
+                   |      ^
+              do: write seconds, such as 90 or 0.5, without a unit"#]],
+    );
+}
