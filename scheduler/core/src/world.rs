@@ -21,6 +21,7 @@ mod health;
 mod jobs;
 pub mod largest;
 mod nodes;
+mod plan;
 mod queues;
 mod quiet;
 pub mod sites;

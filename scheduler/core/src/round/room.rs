@@ -1,14 +1,16 @@
 //! Where there is room now: the World's nodes, less what the round has taken, less what
 //! it keeps for reservations.
 
-use super::feasible::{
-    Taken, Took, ends_in_time, latest_end, longest_ms, refusal, takes_tasks, will_take,
-};
+mod ahead;
+mod kept;
+
+pub use kept::Kept;
+
+use super::feasible::{Taken, Took, longest_ms, refusal, site_refusal, takes_tasks};
 use super::order::{Head, Order};
 use super::score::{best_node, score};
 use crate::ids::{ClassId, JobId, NodeId, QueueId, TaskId};
 use crate::index::NodeIndex;
-use crate::isolation::{Tenancy, choose, whole};
 use crate::reason::{Refusal, WaitingReason};
 use crate::resources::{DIMENSIONS, Resources};
 use crate::round::barrier::Work;
@@ -47,32 +49,6 @@ struct Placed {
     until: TimeMs,
     amounts: Resources,
     alone: bool,
-}
-
-/// Whether work keeps those away from a kernel for whom room is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Spoils {
-    Never,
-    WhileItRuns,
-    /// Until the kernel boots again.
-    Always,
-}
-
-/// Room that is kept on a node.
-#[derive(Debug, Clone, Copy)]
-pub struct Kept {
-    /// For whom.
-    pub owner: Work,
-    /// Of what class.
-    pub class: ClassId,
-    /// How much.
-    pub need: Resources,
-    /// From when on it is needed.
-    pub until: TimeMs,
-    /// What is free then beside it; others may have that for longer.
-    pub spare: Resources,
-    /// It is being freed by preemption.
-    pub freed: bool,
 }
 
 /// Where a task goes, and what it takes there.
@@ -120,9 +96,8 @@ impl<'w> Room<'w> {
         let mut free = Resources::ZERO;
         for node in self.world.nodes() {
             let site = self.world.site(node.site);
-            let open = takes_tasks(site, node) && site.closed.is_none();
-            let open = open && site.health.quarantine.is_none() && !site.is_down(node, self.now);
-            if open && site.counts(self.now) {
+            let open = site_refusal(self.now, site).is_none() && takes_tasks(site, node);
+            if open && site.counts(self.now) && !site.is_down(node, self.now) {
                 free += &self.taken.free(node).larger(&Resources::ZERO);
             }
         }
@@ -368,120 +343,6 @@ impl<'w> Room<'w> {
         refusal(self.world, self.now, &self.taken, needs, node).is_none()
     }
 
-    /// True if a task that fits on a node does not delay what room is kept for there.
-    fn passes(
-        &self,
-        order: &Order<'_>,
-        work: &Work,
-        needs: &Needs,
-        node: &Node,
-        kept: &Kept,
-    ) -> bool {
-        let amounts = self.taken.amounts(self.world, needs, node);
-        let until = self.now + longest_ms(self.world, needs, node);
-        let (ends, spoils) = (until <= kept.until, self.spoils(work, needs, node, kept));
-        if kept.freed {
-            return spoils == Spoils::Never && amounts.fits_in(&self.beside_freed(node, kept));
-        }
-        order.ignores(work, &kept.owner)
-            || (ends && spoils != Spoils::Always)
-            || (spoils == Spoils::Never && amounts.fits_in(&kept.spare))
-    }
-
-    /// Whether work on a node's kernel would keep those away for whom room is kept there.
-    fn spoils(&self, work: &Work, needs: &Needs, node: &Node, kept: &Kept) -> Spoils {
-        if !self.world.is_isolating() {
-            return Spoils::Never;
-        }
-        let before = self.taken.tenancy(self.world, node);
-        let Ok(choice) = choose(needs, &node.report.runtimes, before) else {
-            return Spoils::Never;
-        };
-        let tenant = self.world.queues().queue(work.leaf).tenant;
-        let after = before.with(tenant, choice.way.alone);
-        let theirs = self.world.classes().needs(kept.class);
-        match choose(theirs, &node.report.runtimes, after) {
-            Ok(_) => Spoils::Never,
-            Err(Refusal::KernelTaken) => {
-                // Once nobody has it alone any more, it is one tenant's.
-                let then = Tenancy::One(tenant);
-                match choose(theirs, &node.report.runtimes, then) {
-                    Ok(_) => Spoils::WhileItRuns,
-                    Err(_) => Spoils::Always,
-                }
-            }
-            Err(_) => Spoils::Always,
-        }
-    }
-
-    /// What of a node's free room is left over once those who are on their way out
-    /// have made room for whom it is freed.
-    pub fn beside_freed(&self, node: &Node, kept: &Kept) -> Resources {
-        let free = self.taken.free(node);
-        let then = free.plus(&self.leaving(node)).minus(&kept.need);
-        free.smaller(&then).larger(&Resources::ZERO)
-    }
-
-    /// What those hold on a node who were told to end.
-    pub fn leaving(&self, node: &Node) -> Resources {
-        match self.preempted.get(&node.id) {
-            None => node.leaving,
-            Some(preempted) => node.leaving.plus(preempted),
-        }
-    }
-
-    /// A task loses its place.
-    pub fn preempt(&mut self, task: TaskId, node: NodeId) {
-        if self.victims.insert(task) {
-            let job = &self.world.jobs()[&task.job];
-            let takes_up = job.tasks.active[&task.index].takes_up(job.resources_of(task.index));
-            *self.preempted.entry(node).or_default() += &takes_up;
-        }
-    }
-
-    /// Keeps room on a node; what is being freed there for others stays kept as well.
-    pub fn keep(&mut self, node: NodeId, kept: Kept) {
-        if let Some(index) = &mut self.index {
-            index.mask(self.world, node);
-        }
-        let entry = self.kept.entry(node);
-        let entry = entry.or_insert(Kept {
-            need: Resources::ZERO,
-            ..kept
-        });
-        *entry = Kept {
-            need: if kept.freed {
-                entry.need.plus(&kept.need)
-            } else {
-                kept.need
-            },
-            ..kept
-        };
-    }
-
-    /// Keeps so much less room on a node.
-    pub fn open(&mut self, node: NodeId, need: &Resources) {
-        if let Some(kept) = self.kept.get_mut(&node) {
-            kept.need -= need;
-            if !kept.freed || kept.need.is_zero() {
-                self.kept.remove(&node);
-                if let Some(index) = &mut self.index {
-                    index.unmask(self.world, node);
-                }
-            }
-        }
-    }
-
-    /// What will be free on a node for a claimant once those who were told to end are
-    /// gone, and those are served for whom they were.
-    pub fn soon_free(&self, node: &Node) -> Resources {
-        let free = self.taken.free(node).plus(&self.leaving(node));
-        match self.kept.get(&node.id) {
-            Some(kept) if kept.freed => free.minus(&kept.need),
-            _ => free,
-        }
-    }
-
     /// A task of a leaf with these needs gets a place on a node.
     pub fn take(&mut self, needs: &Needs, leaf: QueueId, id: NodeId) -> Found {
         let node = self.world.node(id);
@@ -531,92 +392,6 @@ impl<'w> Room<'w> {
     pub fn forget_failed(&mut self) {
         self.failed.clear();
         self.failed_gangs.clear();
-    }
-
-    /// When a node will have room for so many tasks, by the walltime limits of what runs
-    /// there; `None` if never.
-    pub fn earliest(&self, needs: &Needs, tasks: i64, id: NodeId) -> Option<TimeMs> {
-        let node = self.world.node(id);
-        if !will_take(self.world, self.now, &self.taken, needs, node) {
-            return None;
-        }
-        let need = whole(needs, &node.report).times(tasks);
-        let from = self.taken_until(needs, node);
-        let in_time = |at| ends_in_time(self.world, at, needs, node).then_some(at);
-        let mut free = self.taken.free(node);
-        if need.fits_in(&free) {
-            return in_time(from);
-        }
-        if !need.fits_in(&node.report.capacity) {
-            return None;
-        }
-        for (end, resources) in self.ends(node) {
-            free += &resources;
-            if need.fits_in(&free) {
-                return in_time(end.max(from));
-            }
-        }
-        None
-    }
-
-    /// Until when others have the kernel of a node alone, as far as that keeps a task
-    /// away from it.
-    fn taken_until(&self, needs: &Needs, node: &Node) -> TimeMs {
-        if self.taken.choose(self.world, needs, node) != Err(Refusal::KernelTaken) {
-            return self.now;
-        }
-        let grace_ms = self.world.policy().grace_ms;
-        let kernel = self.world.kernels().kernel(node.kernel);
-        let nodes = kernel.nodes().iter().map(|id| self.world.node(*id));
-        let alone = nodes.flat_map(|node| {
-            let alone = |task: &&TaskId| {
-                let job = &self.world.jobs()[&task.job];
-                job.tasks.active[&task.index].is_alone()
-            };
-            let running = node.tasks.iter().filter(alone);
-            let running = running.map(move |task| self.end_of(node, task, grace_ms));
-            let placed = self.placed.get(node.id.index()).into_iter().flatten();
-            running.chain(
-                placed
-                    .filter(|placed| placed.alone)
-                    .map(|placed| placed.until),
-            )
-        });
-        alone.max().unwrap_or(self.now)
-    }
-
-    /// What is free on a node at a time.
-    pub fn free_at(&self, id: NodeId, at: TimeMs) -> Resources {
-        let node = self.world.node(id);
-        let ends = self.ends(node).into_iter().filter(|(end, _)| *end <= at);
-        ends.fold(self.taken.free(node), |free, (_, resources)| {
-            free.plus(&resources)
-        })
-    }
-
-    /// What runs on a node, by when it ends at the latest.
-    fn ends(&self, node: &Node) -> Vec<(TimeMs, Resources)> {
-        self.ends_with(node, self.world.policy().grace_ms)
-    }
-
-    /// The same, where what was told to end is taken to be gone after so long.
-    pub(super) fn ends_with(&self, node: &Node, grace_ms: i64) -> Vec<(TimeMs, Resources)> {
-        let of = |task: &TaskId| {
-            let end = self.end_of(node, task, grace_ms);
-            (end, self.world.takes_up(task))
-        };
-        let mut ends: Vec<(TimeMs, Resources)> = node.tasks.iter().map(of).collect();
-        let placed = self.placed.get(node.id.index()).into_iter().flatten();
-        ends.extend(placed.map(|placed| (placed.until, placed.amounts)));
-        ends.sort();
-        ends
-    }
-
-    /// When a task on a node ends at the latest.
-    fn end_of(&self, node: &Node, task: &TaskId, grace_ms: i64) -> TimeMs {
-        let stays = !self.victims.contains(task);
-        let end = latest_end(self.world, node, task).filter(|_| stays);
-        end.unwrap_or(self.now + grace_ms).max(self.now + 1)
     }
 
     /// The smallest amount of each resource that anything waiting asks for.
