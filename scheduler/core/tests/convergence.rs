@@ -1,9 +1,7 @@
 //! Shares come true over time: small federations in virtual time, against the weights.
 //!
-//! The short ones are run always; those that are ignored are the size of the targets, eight seeds
-//! each, and want an optimised build: `cargo test --release -p jeroboam-core --test convergence
-//! -- --ignored`. The figures are printed by the bench of the same parts (`--bench fairness`), and
-//! stand in `docs/fairness.md`.
+//! At the size of the targets that takes minutes: the bench of the same parts does it
+//! (`--bench fairness`), and `docs/fairness.md` has its figures.
 
 #![allow(missing_docs)]
 
@@ -37,13 +35,6 @@ struct Size {
     days: i64,
     days_before: usize,
 }
-
-const TARGET: Size = Size {
-    nodes: 50,
-    tree: [4, 3, 3],
-    days: 7,
-    days_before: 2,
-};
 
 fn lived(size: &Size, kinds: &[Kind], seed: u64, tolerance: [f64; 3]) -> Verdict {
     let mut dice = Dice::new(seed);
@@ -83,22 +74,4 @@ fn wide_jobs_come_to_their_weights() {
     };
     let verdict = lived(&size, &WIDTHS, 0, [3.0, 3.0, 5.0]);
     nobody_is_off(&verdict, 0.85, 0);
-}
-
-#[test]
-#[ignore = "minutes, in an optimised build"]
-fn one_core_jobs_at_the_size_of_the_target() {
-    for seed in 0..8 {
-        let verdict = lived(&TARGET, &[Kind::OneCore], seed, [2.0; 3]);
-        nobody_is_off(&verdict, 0.99, seed);
-    }
-}
-
-#[test]
-#[ignore = "minutes, in an optimised build"]
-fn wide_jobs_at_the_size_of_the_target() {
-    for seed in 0..8 {
-        let verdict = lived(&TARGET, &WIDTHS, seed, [3.0, 3.0, 5.0]);
-        nobody_is_off(&verdict, 0.92, seed);
-    }
 }

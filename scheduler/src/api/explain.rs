@@ -121,7 +121,7 @@ fn explained(world: &World, now: TimeMs, job: &Job, task: TaskId) -> Result<Expl
     match state {
         TaskState::Queued => explain_queued(world, now, task, &mut reply)?,
         TaskState::Held => {
-            let who = author(&world.batches()[&job.batch], task, Verb::Hold);
+            let who = author(world, task, Verb::Hold);
             reply.waiting = Some(v1::WaitingReason {
                 code: "held".into(),
                 text: match who {
@@ -144,10 +144,9 @@ fn explained(world: &World, now: TimeMs, job: &Job, task: TaskId) -> Result<Expl
                 Vec::new()
             };
             let cancelled = reason == cancelled_code(CancelledWhy::User);
-            let batch = &world.batches()[&job.batch];
             let end = End {
                 state,
-                author: author(batch, task, Verb::Cancel).filter(|_| cancelled),
+                author: author(world, task, Verb::Cancel).filter(|_| cancelled),
                 reason,
                 dependencies,
                 batch_in_memory: Some(job.batch.0),
@@ -188,7 +187,7 @@ fn explain_queued(
     let explanation = explain(world, now, task)?;
     let job = world.find_job(task.job)?;
     let mut waiting = convert::work::waiting(explanation.reason);
-    detail::add(world, now, job, explanation.reason, &mut waiting);
+    detail::add(world, now, task, explanation.reason, &mut waiting);
     let past = job.tasks.past.get(&task.index);
     if let (WaitingReason::RetryDelay, Some(at)) =
         (explanation.reason, past.and_then(|past| past.not_before))

@@ -7,6 +7,7 @@ use jeroboam_core::ids::TaskId;
 use jeroboam_core::job::{Batch, ByHand, CancelledWhy, Job};
 use jeroboam_core::ranges::RangeSet;
 use jeroboam_core::rejected::Rejected;
+use jeroboam_core::world::World;
 use jeroboam_proto::v1;
 use v1::TaskState;
 use v1::change_request::Verb as WireVerb;
@@ -48,7 +49,7 @@ fn verb(verb: Verb) -> WireVerb {
 /// The last that was done by hand to tasks of a job.
 pub fn last(batch: &Batch, job: &Job) -> Option<v1::ByHand> {
     let mut notes = batch.by_hand.iter().rev();
-    let note = notes.find(|note| note.of_job(job.id))?;
+    let note = notes.find(|note| note.of_job(job))?;
     Some(v1::ByHand {
         verb: verb(note.verb).into(),
         by: note.by.clone(),
@@ -119,9 +120,8 @@ fn part(state: &v1::StateRanges, tasks: &RangeSet, note: Option<&ByHand>) -> v1:
 
 /// Who brought a task into the state that it is in, as `alice` or `alice: why`; `None`
 /// where nobody did or it is not remembered.
-pub fn author(batch: &Batch, task: TaskId, verb: Verb) -> Option<String> {
-    let mut notes = batch.by_hand.iter().rev();
-    let note = notes.find(|note| note.verb == verb && note.covers(task))?;
+pub fn author(world: &World, task: TaskId, verb: Verb) -> Option<String> {
+    let note = world.by_hand(task, verb)?;
     Some(said(&note.by, &note.reason))
 }
 

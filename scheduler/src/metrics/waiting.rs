@@ -40,10 +40,7 @@ fn count(world: &World, now: TimeMs, tasks: &mut BTreeMap<&'static str, u64>) {
         };
         let count = reservation.tasks.len() as u64;
         add(Some(reasons.of_task(TaskId { job: job.id, index })), count);
-        let class = match job.class_of(index) {
-            class if class == job.alone => job.class,
-            class => class,
-        };
+        let class = job.next_class_of(index);
         *reserved.entry((job.queue, class)).or_default() += count;
     }
     let mut listed = 0;

@@ -45,6 +45,14 @@ impl Job {
         own.map_or(self.alone, |(class, _)| *class)
     }
 
+    /// The class with which a task goes next: with the others of its job, or its own.
+    pub fn next_class_of(&self, index: u32) -> ClassId {
+        match self.class_of(index) {
+            class if class == self.alone => self.class,
+            class => class,
+        }
+    }
+
     /// How many more tasks may hold a place.
     pub fn room(&self) -> u64 {
         let max = self.spec.running_max.map_or(u64::MAX, u64::from);

@@ -4,7 +4,7 @@
 //! is too much of it.
 
 use crate::event::{Selection, Verb};
-use crate::ids::{JobId, TaskId};
+use crate::ids::TaskId;
 use crate::job::Job;
 use crate::ranges::RangeSet;
 use crate::time::TimeMs;
@@ -29,11 +29,14 @@ pub struct ByHand {
 }
 
 impl ByHand {
-    /// True if it was done to tasks of this job of the batch.
-    pub fn of_job(&self, id: JobId) -> bool {
+    /// True if it was done to tasks of this job of the batch: one that had ended before
+    /// saw nothing of it.
+    pub fn of_job(&self, job: &Job) -> bool {
+        let ended_before = job.totals.finished.is_some_and(|ended| ended < self.at);
         match &self.selection {
+            _ if ended_before => false,
             Selection::Batch(_) => true,
-            Selection::Job(job, _) => *job == id,
+            Selection::Job(id, _) => *id == job.id,
         }
     }
 

@@ -63,7 +63,7 @@ pub fn explain(world: &World, now: TimeMs, task: TaskId) -> Result<Explanation, 
     let head = Head {
         leaf: job.queue,
         job: job.id,
-        class: class_of(job, task.index),
+        class: job.next_class_of(task.index),
     };
     let mut path: Vec<QueueId> = world.queues().path(job.queue).collect();
     path.retain(|id| *id != QueueId::ROOT);
@@ -176,7 +176,7 @@ impl<'w> Reasons<'w> {
                 if job.tasks.delayed.contains(task.index) {
                     return WaitingReason::RetryDelay;
                 }
-                let class = class_of(job, task.index);
+                let class = job.next_class_of(task.index);
                 if job.ready_in(class) > 0 {
                     let reason = self.of_class(job.queue, class);
                     return self.of_job_in(job, reason);
@@ -278,14 +278,6 @@ impl<'w> Reasons<'w> {
         };
         let mut others = self.world.queues().iter().skip(1).map(|queue| queue.id);
         self.order.has_claim(work) && others.any(beyond)
-    }
-}
-
-/// The class with which a task goes next: its own where it asks for something of its own.
-fn class_of(job: &Job, index: u32) -> ClassId {
-    match job.class_of(index) {
-        class if class == job.alone => job.class,
-        class => class,
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::ids::{KernelId, QueueId, SiteId, TaskId};
 use crate::isolation::{Choice, Tenancy, choose, is_missing};
 use crate::reason::Refusal;
-use crate::resources::Resources;
+use crate::resources::{GPU, Resources};
 use crate::site::{BUDGET_MICRO_EUR_MAX, Downtime, Node, NodeReport, Site};
 use crate::sparse::Sparse;
 use crate::spec::Needs;
@@ -263,6 +263,11 @@ pub(crate) fn site_refusal(now: TimeMs, site: &Site) -> Option<Refusal> {
     } else {
         None
     }
+}
+
+/// True if a node has gpus that are not asked for: it is taken last where room is kept.
+pub fn leaves_gpus(needs: &Needs, node: &Node) -> bool {
+    needs.resources[GPU] == 0 && node.report.capacity[GPU] > 0
 }
 
 /// How long a task may hold a node at most: its scaled walltime limit and the grace.

@@ -8,14 +8,14 @@
 
 use super::Round;
 use super::barrier::{Barrier, HeldBack, Stopped, Work};
-use super::feasible::will_take;
+use super::feasible::{leaves_gpus, will_take};
 use super::order::{Head, is_about};
 use super::room::{Found, Group, Kept, group_of};
 use super::share::fine;
 use crate::ids::{ClassId, NodeId, QueueId};
 use crate::isolation::whole;
 use crate::reservation::{Place, Reservation};
-use crate::resources::{DIMENSIONS, GPU, Resources};
+use crate::resources::{DIMENSIONS, Resources};
 use crate::site::Node;
 use crate::soonest::BLOCK;
 use crate::spec::{Needs, Within};
@@ -376,7 +376,7 @@ impl Round<'_> {
                 let worst = soonest.last().filter(|_| soonest.len() >= size as usize);
                 let bound = self.soonest.node(node.id, &needs.resources);
                 // At best it has room then, and stands behind those that come first.
-                let best = (bound, behind_others(needs, node), node.id, 1);
+                let best = (bound, leaves_gpus(needs, node), node.id, 1);
                 if worst.is_none_or(|worst| best < *worst) && self.may_keep(work, node.id) {
                     self.add_soonest(&mut soonest, class, size, node);
                 }
@@ -420,7 +420,7 @@ impl Round<'_> {
     fn add_soonest(&self, soonest: &mut BTreeSet<Soon>, class: ClassId, size: u32, node: &Node) {
         let needs = self.world.classes().needs(class);
         let capacity = &node.report.capacity;
-        let gpus = behind_others(needs, node);
+        let gpus = leaves_gpus(needs, node);
         let most = needs.resources.times_in(capacity).min(size.into());
         for tasks in 1..=most {
             let Some(at) = self.room.earliest(needs, tasks, node.id) else {
@@ -459,7 +459,7 @@ impl Round<'_> {
 
     /// Brings the order's barrier after what has been taken and kept.
     pub(super) fn update_barrier(&mut self) {
-        let mut freed = BTreeMap::new();
+        let mut freed = BTreeSet::new();
         let held_back = self.bookings.iter().map(|booking| HeldBack {
             owner: booking.work,
             amount: self.held_back(booking, &mut freed),
@@ -498,7 +498,7 @@ impl Round<'_> {
     /// be needed, and a part of what it asks for at least.
     ///
     /// Room that is being freed is counted once a node: `freed` says for which it is.
-    fn held_back(&self, booking: &Booking, freed: &mut BTreeMap<NodeId, ()>) -> Resources {
+    fn held_back(&self, booking: &Booking, freed: &mut BTreeSet<NodeId>) -> Resources {
         let mut permille = self.world.policy().hold_permille;
         if self.nodes_known <= NODES_SMALL {
             permille = permille.min(HOLD_SMALL_PERMILLE);
@@ -511,7 +511,7 @@ impl Round<'_> {
             let node = self.world.node(place.node);
             let free = self.room.free(place.node).larger(&Resources::ZERO);
             if kept.freed {
-                if freed.insert(place.node, ()).is_some() {
+                if !freed.insert(place.node) {
                     continue;
                 }
                 sum += &free.minus(&self.room.beside_freed(node, kept).smaller(&free));
@@ -525,11 +525,6 @@ impl Round<'_> {
         }
         sum
     }
-}
-
-/// True if a node has gpus that are not asked for.
-fn behind_others(needs: &Needs, node: &Node) -> bool {
-    needs.resources[GPU] == 0 && node.report.capacity[GPU] > 0
 }
 
 /// When a node has room for so many tasks; those with gpus that are not asked for last.

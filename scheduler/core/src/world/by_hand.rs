@@ -99,3 +99,59 @@ impl World {
         Outcome::PreemptedByHand { by, reason }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use crate::event::{Event, Selection, Verb};
+    use crate::ids::JobId;
+    use crate::queue::QueueSpec;
+    use crate::resources::Resources;
+    use crate::spec::{BatchSpec, JobSpec, Needs};
+    use crate::time::TimeMs;
+    use crate::world::World;
+
+    #[test]
+    fn a_job_that_had_ended_saw_nothing_of_what_was_done_to_its_batch() {
+        let mut world = World::default();
+        let mut go = |at: i64, event: Event| {
+            world.apply(TimeMs(at), &event).unwrap();
+        };
+        let mut queue = QueueSpec::new("q", 1);
+        queue.submitters.insert("*".into());
+        go(1, Event::QueueCreated(queue));
+        let job = |name: &str| JobSpec::new(name, Needs::new(Resources::of(1, 0, 0, 0), 1_000));
+        let spec = BatchSpec {
+            name: "b".into(),
+            queue: "q".into(),
+            jobs: vec![job("a"), job("b")],
+        };
+        go(
+            1,
+            Event::BatchSubmitted {
+                request_id: "r".into(),
+                digest: [0; 32],
+                by: "alice".into(),
+                spec,
+            },
+        );
+        let cancel = |selection, reason: &str| Event::TasksChanged {
+            verb: Verb::Cancel,
+            selection,
+            by: "bob".into(),
+            reason: reason.into(),
+        };
+        go(2, cancel(Selection::Job(JobId(1), None), "one"));
+        let batch = world.jobs()[&JobId(1)].batch;
+        world
+            .apply(TimeMs(3), &cancel(Selection::Batch(batch), "all"))
+            .unwrap();
+        let told = |id: u64| {
+            let job = &world.jobs()[&JobId(id)];
+            let mut notes = world.batches()[&batch].by_hand.iter().rev();
+            notes.find(|note| note.of_job(job)).unwrap().reason.clone()
+        };
+        assert_eq!((told(1), told(2)), ("one".into(), "all".into()));
+    }
+}

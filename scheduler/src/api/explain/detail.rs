@@ -10,7 +10,7 @@ use jeroboam_core::policy::{Discipline, Policy};
 use jeroboam_core::queue::Queue;
 use jeroboam_core::reason::{Refusal, WaitingReason};
 use jeroboam_core::reservation::Reservation;
-use jeroboam_core::resources::DIMENSIONS;
+use jeroboam_core::resources::{DIMENSIONS, Resources};
 use jeroboam_core::round::counts::Counts;
 use jeroboam_core::round::explain;
 use jeroboam_core::round::room::Room;
@@ -22,32 +22,32 @@ use jeroboam_units::Span;
 /// Of things that are listed, the first ones.
 const LISTED_MAX: usize = 3;
 
-/// Says more of why a task of a job waits, and of what would help.
+/// Says more of why a task waits, and of what would help.
 pub(super) fn add(
     world: &World,
     now: TimeMs,
-    job: &Job,
+    task: TaskId,
     reason: WaitingReason,
     waiting: &mut v1::WaitingReason,
 ) {
+    let job = &world.jobs()[&task.job];
+    let needs = job.needs_of(task.index);
+    let each = &needs.resources;
     let more = match reason {
         WaitingReason::Refused(Refusal::TooLarge) => world
-            .shortage(
-                now,
-                job.needs_of(job.tasks.queued.first().unwrap_or_default()),
-            )
+            .shortage(now, needs)
             .map(|found| shortage::text(world, &found)),
         WaitingReason::Refused(Refusal::Busy) => {
-            below_guarantee(world, job).or_else(|| outranked(world, job))
+            below_guarantee(world, job, each).or_else(|| outranked(world, job))
         }
         WaitingReason::Gang => Some(gang(world, now, job)),
         WaitingReason::RunningMax => {
             let max = job.spec.running_max.unwrap_or(0);
             Some(format!("`running_max` is {max}"))
         }
-        WaitingReason::QueueLimit => limit(world, job, waiting),
+        WaitingReason::QueueLimit => limit(world, job, each, waiting),
         WaitingReason::QueueRunningMax | WaitingReason::UserLimit => bound(world, job),
-        WaitingReason::NonPreemptible => shielded(world, job),
+        WaitingReason::NonPreemptible => shielded(world, job, each),
         WaitingReason::HeldBack => held_back(world),
         // The others say all there is.
         _ => None,
@@ -98,9 +98,9 @@ fn of(policy: &Policy, d: usize, amount: i64) -> String {
     format!("{amount} of {name}")
 }
 
-/// Resources that a task of the job asks for.
-fn asked(job: &Job) -> impl Iterator<Item = usize> + '_ {
-    (0..DIMENSIONS).filter(|d| job.resources()[*d] > 0)
+/// Resources of which a task asks for something.
+fn asked(each: &Resources) -> impl Iterator<Item = usize> + '_ {
+    (0..DIMENSIONS).filter(|d| each[*d] > 0)
 }
 
 /// The lowest queue whose bound on running tasks stands in the way, and what it is.
@@ -125,13 +125,18 @@ fn bound(world: &World, job: &Job) -> Option<String> {
 }
 
 /// The lowest queue whose limit stands in the way, by how much, and what would help.
-fn limit(world: &World, job: &Job, waiting: &mut v1::WaitingReason) -> Option<String> {
+fn limit(
+    world: &World,
+    job: &Job,
+    each: &Resources,
+    waiting: &mut v1::WaitingReason,
+) -> Option<String> {
     let size = i64::from(job.ready().size);
-    let cost = job.resources().times(size);
+    let cost = each.times(size);
     let found = world.queues().path(job.queue).find_map(|id| {
         let queue = world.queues().queue(id);
         let reserved = world.reserved(id);
-        asked(job).find_map(|d| {
+        asked(each).find_map(|d| {
             let limit = queue.spec.limit.0[d]?;
             let charged = queue.held[d] + reserved[d];
             (charged + cost[d] > limit).then_some((queue, d, limit, charged, reserved[d]))
@@ -176,20 +181,20 @@ fn gang(world: &World, now: TimeMs, job: &Job) -> String {
 }
 
 /// The queue on the way up that holds less than it is guaranteed of what is asked for.
-fn guaranteed<'w>(world: &'w World, job: &Job) -> Option<(&'w Queue, usize)> {
+fn guaranteed<'w>(world: &'w World, job: &Job, each: &Resources) -> Option<(&'w Queue, usize)> {
     world.queues().path(job.queue).find_map(|id| {
         let queue = world.queues().queue(id);
         let below = |d: &usize| queue.held[*d] < queue.spec.guarantee[*d];
-        asked(job).find(below).map(|d| (queue, d))
+        asked(each).find(below).map(|d| (queue, d))
     })
 }
 
-fn below_guarantee(world: &World, job: &Job) -> Option<String> {
+fn below_guarantee(world: &World, job: &Job, each: &Resources) -> Option<String> {
     if world.policy().order != Discipline::Fair {
         // Nothing is taken back in one line of all.
         return None;
     }
-    let (queue, d) = guaranteed(world, job)?;
+    let (queue, d) = guaranteed(world, job, each)?;
     let policy = world.policy();
     Some(format!(
         "`{}` holds {} of its guaranteed {}; a place is taken back once a preemptible task of a queue beyond its own guarantee has run for {}",
@@ -211,16 +216,16 @@ fn outranked(world: &World, job: &Job) -> Option<String> {
 }
 
 /// Who holds what nothing may take away, beyond its own guarantee.
-fn shielded(world: &World, job: &Job) -> Option<String> {
+fn shielded(world: &World, job: &Job, each: &Resources) -> Option<String> {
     let beyond = |queue: &&Queue| {
         let fixed = |d: usize| queue.held_fixed[d] > queue.spec.guarantee[d];
-        queue.is_leaf() && queue.id != job.queue && asked(job).any(fixed)
+        queue.is_leaf() && queue.id != job.queue && asked(each).any(fixed)
     };
     let holders = world.queues().iter().filter(beyond);
     let holders: Vec<String> = holders
         .take(LISTED_MAX)
         .filter_map(|queue| {
-            let d = asked(job).find(|d| queue.held_fixed[*d] > queue.spec.guarantee[*d])?;
+            let d = asked(each).find(|d| queue.held_fixed[*d] > queue.spec.guarantee[*d])?;
             Some(format!(
                 "`{}` holds {} so, and is guaranteed {}",
                 queue.spec.name,

@@ -8,8 +8,7 @@ use super::timeline::{Ask, Timeline};
 use crate::ids::{ClassId, NodeId};
 use crate::isolation::whole;
 use crate::reservation::{Place, Reservation};
-use crate::resources::GPU;
-use crate::round::feasible::{longest_ms, will_take};
+use crate::round::feasible::{leaves_gpus, longest_ms, will_take};
 use crate::round::room::{Group, Room, group_of};
 use crate::site::Node;
 use crate::soonest::{BLOCK, Soonest};
@@ -278,9 +277,4 @@ impl<'w> Profile<'w> {
             Timeline::new(now, room.free(node), ends)
         })
     }
-}
-
-/// A node's gpus are not asked for: it is taken last.
-fn leaves_gpus(needs: &Needs, node: &Node) -> bool {
-    needs.resources[GPU] == 0 && node.report.capacity[GPU] > 0
 }
