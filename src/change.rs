@@ -9,12 +9,19 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::selector::Selector;
 
+/// What a verb with a selector says after its options: what that is, and examples.
+pub fn examples(examples: &str) -> String {
+    format!(
+        "SELECTOR is a batch (batch-3), a job (job-17), or elements of a job
+('job-17[3-7,9]', in quotes for the shell).
+
+Examples:
+{examples}"
+    )
+}
+
 /// What every change takes.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "SELECTOR is a batch (batch-3), a job (job-17), or elements of a job
-('job-17[3-7,9]', in quotes for the shell)."
-)]
 pub struct Args {
     /// What to change
     #[arg(value_name = "SELECTOR")]

@@ -38,16 +38,28 @@ enum Verb {
     Wait(wait::Args),
     Explain(explain::Args),
     /// Cancels tasks: those that run are stopped, none starts any more
+    #[command(after_help = change::examples("  jero cancel batch-3
+  jero cancel 'job-17[3-7]' --reason 'wrong input'"))]
     Cancel(change::Args),
     /// Holds waiting tasks back until they are released
+    #[command(after_help = change::examples("  jero hold job-17 --reason 'until the calibration is there'"))]
     Hold(change::Args),
     /// Lets held tasks go on
+    #[command(after_help = change::examples("  jero release job-17"))]
     Release(change::Args),
     /// Queues failed and cancelled tasks again
+    #[command(after_help = change::examples("  jero retry batch-3          what failed or was cancelled of it
+  jero retry 'job-17[3-7]'"))]
     Retry(change::Args),
     /// Takes running tasks' places away: they wait again, or fail if not restartable
+    #[command(after_help = change::examples("  jero preempt 'job-17[3-7]' --reason 'the node is to be mended'
+  jero hold job-17 && jero preempt job-17     else it may have a place again at once"))]
     Preempt(change::Args),
     /// Changes the priority of jobs
+    #[command(after_help = "SELECTOR is a batch (batch-3) or a whole job (job-17).
+
+Example:
+  jero set job-17 --priority 10 --reason 'for the conference'")]
     Set(change::SetArgs),
     Queues(queues::Args),
     #[command(subcommand)]
@@ -121,6 +133,24 @@ mod tests {
     #[test]
     fn the_tree_is_sound() {
         Command::command().debug_assert();
+    }
+
+    #[test]
+    fn every_visible_verb_has_an_example_of_its_own() {
+        fn check(command: &clap::Command, path: &str, without: &mut Vec<String>) {
+            let path = format!("{path}{}", command.get_name());
+            if command.has_subcommands() {
+                let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+                return verbs.for_each(|verb| check(verb, &format!("{path} "), without));
+            }
+            let help = command.get_after_help().map(ToString::to_string);
+            if !help.is_some_and(|help| help.contains(&format!("\n  {path}"))) {
+                without.push(path);
+            }
+        }
+        let mut without = Vec::new();
+        check(&Command::command(), "", &mut without);
+        assert!(without.is_empty(), "without an example: {without:?}");
     }
 
     #[test]

@@ -20,8 +20,10 @@ use reservation::Reservation;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The last table goes from the root down to the task's queue. At each level the queue
-with the lowest KEY goes first: what it would hold with this task, as a part of what it
-is entitled to (1.000 is all of it), and more for a while after it held much.
+with the lowest KEY goes first: what it would hold with this task, as a part of its share
+by weight (1.000 is all of it; where there is enough for all, of what its parent could
+have), and more for a while after it held much. Under the orders of one line it decides
+nothing.
 
 Examples:
   jero explain 'job-17[4]'

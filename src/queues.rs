@@ -49,6 +49,8 @@ pub struct Common {
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
     /// Shows one queue, and who may submit to it
+    #[command(after_help = "Example:
+  jero queue show cms.higgs")]
     Show {
         /// Full name: cms.higgs
         #[arg(value_name = "QUEUE")]
@@ -76,6 +78,8 @@ Examples:
     )]
     Set(Settings),
     /// Lets nothing more start from a queue and those below it
+    #[command(after_help = "Example:
+  jero queue cordon cms.higgs --reason 'wrong release'")]
     Cordon {
         /// Full name: cms.higgs
         #[arg(value_name = "QUEUE")]
@@ -87,6 +91,8 @@ Examples:
         common: Common,
     },
     /// Lifts a cordon
+    #[command(after_help = "Example:
+  jero queue uncordon cms.higgs")]
     Uncordon {
         /// Full name: cms.higgs
         #[arg(value_name = "QUEUE")]

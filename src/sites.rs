@@ -37,6 +37,8 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
     /// Shows one site with its contract
+    #[command(after_help = "Example:
+  jero site show meyrin")]
     Show {
         /// The site's name
         #[arg(value_name = "SITE")]
@@ -45,10 +47,14 @@ pub enum Verb {
         common: Args,
     },
     /// Lets nothing more start there; what runs goes on
+    #[command(after_help = "Example:
+  jero site cordon meyrin --cluster batch --reason 'odd results'")]
     Cordon(Change),
     /// Lets nothing more start there, for good: empties it for its admin
     Drain(Change),
     /// Puts a cordoned or draining site back into use
+    #[command(after_help = "Example:
+  jero site resume meyrin")]
     Resume(Change),
     /// Declares, lists or takes back times in which nothing runs there
     #[command(subcommand)]

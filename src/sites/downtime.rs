@@ -40,6 +40,8 @@ pub enum Downtime {
         common: Args,
     },
     /// Lists those to come and under way
+    #[command(after_help = "Example:
+  jero site downtime list meyrin")]
     List {
         /// The site's name
         #[arg(value_name = "SITE")]
@@ -48,6 +50,8 @@ pub enum Downtime {
         common: Args,
     },
     /// Takes one back, or ends it
+    #[command(after_help = "Example:
+  jero site downtime remove meyrin 3")]
     Remove {
         /// The site's name
         #[arg(value_name = "SITE")]

@@ -16,6 +16,8 @@ use crate::queues::Reason;
 #[derive(Debug, clap::Subcommand)]
 pub enum NodeVerb {
     /// Shows one node
+    #[command(after_help = "Example:
+  jero node show meyrin/n17")]
     Show {
         /// The node, as `jero nodes` names it
         #[arg(value_name = "SITE/NODE")]
