@@ -47,12 +47,13 @@ use crate::reservation::Reservation;
 use crate::resources::{EXTENDED, Resources};
 use crate::site::{Closed, Downtime, Node, Part, Site};
 use crate::soonest::Soonest;
-use crate::spec::{JobSpec, SharedSpecs};
+use crate::spec::SharedSpecs;
 use crate::time::TimeMs;
 use crate::usage::{Decay, HALF_LIVES_MAX, STEP_MS};
 use quiet::Quiet;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The whole state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,7 +234,7 @@ impl World {
         let specs = &mut self.specs;
         *specs = SharedSpecs::default();
         for job in self.jobs.values_mut() {
-            job.spec = specs.intern(JobSpec::clone(&job.spec));
+            job.spec = specs.intern(Arc::clone(&job.spec));
         }
     }
 

@@ -229,7 +229,7 @@ impl World {
             priority,
             ..before.common()
         };
-        let spec = self.specs.intern(spec);
+        let spec = self.specs.intern(Arc::new(spec));
         self.with_queued(id, |job| job.spec = spec);
         self.specs.release(&before);
     }

@@ -11,6 +11,7 @@ use crate::rejected::Rejected;
 use crate::spec::{BatchSpec, By, Ends, Gang, JobSpec};
 use crate::words::Words;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Characters of a request id, at most.
 pub const REQUEST_ID_MAX: usize = 64;
@@ -167,7 +168,7 @@ impl World {
                 queue,
                 name: job.name.as_str().into(),
                 command: Words::new(&job.command),
-                spec: self.specs.intern(job.common()),
+                spec: self.specs.intern(Arc::new(job.common())),
                 class,
                 alone,
                 submitted: self.now,
